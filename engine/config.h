@@ -19,10 +19,10 @@ struct dit_config {
     bool diffusion_forcing; /* trained with one timestep per latent frame */
     int64_t dim, ffn_dim, heads, layers;
     int64_t in_channels, out_channels;
-    int64_t freq_dim;          /* width of the time sinusoid, 256 */
+    int64_t freq_dim;           /* width of the time sinusoid, 256 */
     int64_t text_dim, text_len; /* 4096, 512 */
-    float eps;                 /* 1e-6 */
-    bool has_fps;              /* fps_embedding is there */
+    float eps;                  /* 1e-6 */
+    bool has_fps;               /* fps_embedding is there */
 };
 
 /* UMT5 encoder. */

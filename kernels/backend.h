@@ -8,10 +8,12 @@
 
 #include "kernels/ops.h"
 
+/* clang-format off */
 #define OPS_LIST(X)                                                                 \
     X(linear) X(conv) X(norm) X(residual) X(act) X(key_sum) X(heads) X(values)      \
     X(attention) X(gather) X(attn_merge) X(convert) X(rows) X(sinusoid) X(unpatch)  \
     X(combine) X(pixels)
+/* clang-format on */
 
 struct backend {
     struct ops_facts facts;
@@ -33,8 +35,8 @@ struct backend {
     size_t (*linear_workspace)(const void *self, const struct op_linear *a);
     size_t (*conv_workspace)(const void *self, const struct op_conv *a);
     size_t (*attention_workspace)(const void *self, const struct op_attention *a);
-#define OPS_SLOT(op)                                                                \
-    enum status (*op)(void *self, struct queue *q, const struct op_##op *a,         \
+#define OPS_SLOT(op)                                                        \
+    enum status (*op)(void *self, struct queue *q, const struct op_##op *a, \
                       struct err *e);
     OPS_LIST(OPS_SLOT)
 #undef OPS_SLOT

@@ -304,8 +304,8 @@ struct op_attention {
     bool add;
 };
 size_t ops_attention_workspace(const struct ops *ops, const struct op_attention *a);
-enum status ops_attention(struct ops *ops, struct queue *q, const struct op_attention *a,
-                          struct err *e);
+enum status ops_attention(struct ops *ops, struct queue *q,
+                          const struct op_attention *a, struct err *e);
 
 /* Attention output, as it came back from the ranks, to the operand of the output
  * projection: parts [n_heads at head_begin] with t [s, n_heads, head_dim] f32, bf16 or

@@ -107,7 +107,8 @@ static void pending_slice(struct tensor *t, int axis, int64_t begin)
         p->bias += begin;
 }
 
-struct tensor tensor_slice(const struct tensor *t, int axis, int64_t begin, int64_t count)
+struct tensor tensor_slice(const struct tensor *t, int axis, int64_t begin,
+                           int64_t count)
 {
     struct tensor s = *t;
 

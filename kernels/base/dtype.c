@@ -8,9 +8,9 @@ static const struct {
     const char *name;
     size_t bytes;
 } dtypes[DT_COUNT] = {
-    [DT_F32] = {"F32", 4},      [DT_BF16] = {"BF16", 2},    [DT_F16] = {"F16", 2},
-    [DT_F64] = {"F64", 8},      [DT_E4M3] = {"F8_E4M3", 1}, [DT_E5M2] = {"F8_E5M2", 1},
-    [DT_I8] = {"I8", 1},        [DT_U8] = {"U8", 1},        [DT_I32] = {"I32", 4},
+    [DT_F32] = {"F32", 4}, [DT_BF16] = {"BF16", 2},    [DT_F16] = {"F16", 2},
+    [DT_F64] = {"F64", 8}, [DT_E4M3] = {"F8_E4M3", 1}, [DT_E5M2] = {"F8_E5M2", 1},
+    [DT_I8] = {"I8", 1},   [DT_U8] = {"U8", 1},        [DT_I32] = {"I32", 4},
     [DT_I64] = {"I64", 8},
 };
 
@@ -231,8 +231,8 @@ static void element_store(void *p, enum dtype dt, size_t i, double v)
     }
 }
 
-void dtype_convert(void *dst, enum dtype dst_type, const void *src,
-                   enum dtype src_type, size_t n)
+void dtype_convert(void *dst, enum dtype dst_type, const void *src, enum dtype src_type,
+                   size_t n)
 {
     if (dst_type == src_type) {
         memcpy(dst, src, n * dtype_bytes(src_type));

@@ -46,7 +46,7 @@ int8_t f32_to_i8(float v);
 
 /* Convert `n` consecutive elements between any two element types, through double
  * where a type is wider than float. `dst` and `src` must not overlap. */
-void dtype_convert(void *dst, enum dtype dst_type, const void *src,
-                   enum dtype src_type, size_t n);
+void dtype_convert(void *dst, enum dtype dst_type, const void *src, enum dtype src_type,
+                   size_t n);
 
 #endif

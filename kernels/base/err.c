@@ -57,7 +57,7 @@ enum status err_prefix(struct err *e, const char *fmt, ...)
 int status_exit_code(enum status st)
 {
     static const int codes[] = {
-        [ST_OK] = 0,    [ST_USAGE] = 2,  [ST_UNBUILT] = 2, [ST_INPUT] = 3,
+        [ST_OK] = 0,       [ST_USAGE] = 2,  [ST_UNBUILT] = 2,  [ST_INPUT] = 3,
         [ST_RESOURCE] = 4, [ST_DEVICE] = 5, [ST_STOPPED] = 75,
     };
 

@@ -34,7 +34,9 @@ struct err {
     char text[ERR_TEXT_BYTES]; /* NUL-terminated, one line, may be cut */
 };
 
+/* clang-format off */
 #define ERR_INIT {ST_OK, ""}
+/* clang-format on */
 
 /* Record `st` and the formatted text in *e and return `st`. `e` may be NULL. */
 enum status err_set(struct err *e, enum status st, const char *fmt, ...)
@@ -47,18 +49,18 @@ enum status err_prefix(struct err *e, const char *fmt, ...)
 /* 0, 2, 3, 4, 5 or 75. */
 int status_exit_code(enum status st);
 
-#define TRY(call)                                                                   \
-    do {                                                                            \
-        enum status try_status_ = (call);                                           \
-        if (try_status_ != ST_OK)                                                   \
-            return try_status_;                                                     \
+#define TRY(call)                         \
+    do {                                  \
+        enum status try_status_ = (call); \
+        if (try_status_ != ST_OK)         \
+            return try_status_;           \
     } while (0)
 
-#define TRY_GOTO(st, call, label)                                                   \
-    do {                                                                            \
-        (st) = (call);                                                              \
-        if ((st) != ST_OK)                                                          \
-            goto label;                                                             \
+#define TRY_GOTO(st, call, label) \
+    do {                          \
+        (st) = (call);            \
+        if ((st) != ST_OK)        \
+            goto label;           \
     } while (0)
 
 #endif
