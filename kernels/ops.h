@@ -46,7 +46,7 @@ struct ops;   /* a backend that is open */
 struct queue; /* where its work is put */
 struct event; /* a point in a queue that another queue can wait for */
 
-/* ---- opening ------------------------------------------------------------------ */
+/* ---- opening -------------------------------------------------------------------- */
 
 struct ops_options {
     int threads; /* worker threads of a CPU backend, 0: all cores */
@@ -61,13 +61,14 @@ struct ops_facts {
 };
 
 /* Open a backend by name: "ref", "cpu", "check:ref", "check:cpu", "cuda". One that is
- * not compiled in gives ST_UNBUILT, an unknown name ST_USAGE. ops_close(NULL) is fine. */
+ * not compiled in gives ST_UNBUILT, an unknown name ST_USAGE. ops_close(NULL) is
+ * fine. */
 enum status ops_open(const char *name, const struct ops_options *opt, struct ops **out,
                      struct err *e);
 void ops_close(struct ops *ops);
 const struct ops_facts *ops_facts(const struct ops *ops);
 
-/* ---- memory and queues ----------------------------------------------------------- */
+/* ---- memory and queues ---------------------------------------------------------- */
 
 /* Memory in the backend's space, 256-byte aligned; only set-up code calls this. */
 enum status ops_mem_alloc(struct ops *ops, size_t bytes, void **out, struct err *e);
@@ -95,7 +96,7 @@ enum status ops_event_await(struct ops *ops, struct queue *q, struct event *ev,
 enum status ops_copy(struct ops *ops, struct queue *q, const struct tensor *dst,
                      const struct tensor *src, struct err *e);
 
-/* ---- matrix products -------------------------------------------------------------- */
+/* ---- matrix products ------------------------------------------------------------ */
 
 /* y[s,d] = x[s,k] w[d,k]^T + bias[d].
  * x: operand. w: f32, bf16, f16 (converted per tile), or e4m3/i8/e5m2 with SCALE_ROW,
@@ -135,7 +136,7 @@ size_t ops_conv_workspace(const struct ops *ops, const struct op_conv *a);
 enum status ops_conv(struct ops *ops, struct queue *q, const struct op_conv *a,
                      struct err *e);
 
-/* ---- norms, residuals, activations -------------------------------------------------- */
+/* ---- norms, residuals, activations ---------------------------------------------- */
 
 enum norm_kind {
     NORM_LAYER, /* (x - mean) / sqrt(var + eps), biased variance */
@@ -194,7 +195,7 @@ struct op_act {
 enum status ops_act(struct ops *ops, struct queue *q, const struct op_act *a,
                     struct err *e);
 
-/* ---- attention: scatter, attend, gather ------------------------------------------------ */
+/* ---- attention: scatter, attend, gather ----------------------------------------- */
 
 /* Rotary embedding of rows that are tokens of a grid [F,Hp,Wp]: token l is
  * f = l / (Hp*Wp), h = l / Wp mod Hp, w = l mod Wp. Pairs are adjacent elements
@@ -331,7 +332,7 @@ struct op_attn_merge {
 enum status ops_attn_merge(struct ops *ops, struct queue *q,
                            const struct op_attn_merge *a, struct err *e);
 
-/* ---- small things ----------------------------------------------------------------------- */
+/* ---- small things --------------------------------------------------------------- */
 
 /* dst = src, element by element, any rank and strides, dtypes: float types and f16, f64
  * to float types; or rows [s,d] to an operand of any dtype (quantising). */
@@ -342,7 +343,8 @@ struct op_convert {
 enum status ops_convert(struct ops *ops, struct queue *q, const struct op_convert *a,
                         struct err *e);
 
-/* out[i, :] = table[ids[i], :]; table [v,d] f32, bf16 or f16, ids i32 [n], out float. */
+/* out[i, :] = table[ids[i], :]; table [v,d] f32, bf16 or f16, ids i32 [n], out
+ * float. */
 struct op_rows {
     struct tensor *out;
     const struct tensor *table;
@@ -384,7 +386,8 @@ struct op_combine {
 enum status ops_combine(struct ops *ops, struct queue *q, const struct op_combine *a,
                         struct err *e);
 
-/* Pixels: u8 = trunc(clamp(x / 2 + 0.5, 0, 1) * 255); x float [.., 3], out u8, dense. */
+/* Pixels: u8 = trunc(clamp(x / 2 + 0.5, 0, 1) * 255); x float [.., 3], out u8,
+ * dense. */
 struct op_pixels {
     struct tensor *out;
     const struct tensor *x;
