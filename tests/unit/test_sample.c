@@ -71,14 +71,16 @@ static void toy_run(const struct schedule *s, double *x_after)
     }
 }
 
+/* The values of dpm++ were made with fp32 logarithms, hence their wider tolerance. */
 static void toy_expect(enum solver solver, int n, double shift, const double *want)
 {
+    double tolerance = solver == SOLVER_UNIPC ? 2e-9 : 1e-7;
     struct schedule s = schedule_of(solver, n, shift);
     double got[16];
 
     toy_run(&s, got);
     for (int k = 0; k < n; k++)
-        assert_true(fabs(got[k] - want[k]) < 2e-9);
+        assert_true(fabs(got[k] - want[k]) < tolerance);
 }
 
 static void solvers_match_known_values(void **state)
@@ -86,14 +88,14 @@ static void solvers_match_known_values(void **state)
     (void)state;
     toy_expect(SOLVER_UNIPC, 4, 5.0,
                (double[]){0.906210929, 0.765246956, 0.536911102, -0.021024006});
-    toy_expect(SOLVER_UNIPC, 5, 8.0,
-               (double[]){0.954516301, 0.887983614, 0.781591370, 0.582247540,
-                          -0.055828031});
+    toy_expect(
+        SOLVER_UNIPC, 5, 8.0,
+        (double[]){0.954516301, 0.887983614, 0.781591370, 0.582247540, -0.055828031});
     toy_expect(SOLVER_DPMPP, 4, 5.0,
                (double[]){0.90625, 0.761393246, 0.526865659, -0.028404860});
-    toy_expect(SOLVER_DPMPP, 5, 8.0,
-               (double[]){0.954545498, 0.887087660, 0.779119611, 0.577695354,
-                          -0.059314240});
+    toy_expect(
+        SOLVER_DPMPP, 5, 8.0,
+        (double[]){0.954545498, 0.887087660, 0.779119611, 0.577695354, -0.059314240});
 }
 
 static void euler_is_euler(void **state)
@@ -124,21 +126,21 @@ static void matrix_worked_examples(void **state)
     struct err e = ERR_INIT;
 
     (void)state;
-    assert_int_equal(
-        matrix_init(&m, &s, &(struct matrix_args){5, 5, 0, 2, 1}, &e), ST_OK);
+    assert_int_equal(matrix_init(&m, &s, &(struct matrix_args){5, 5, 0, 2, 1}, &e),
+                     ST_OK);
     assert_int_equal(m.rows, 4);
     row_expect(&m, 2, (int[]){0, 0, 888, 888, 888}, (int[]){-1, -1, 2, 2, 2});
     matrix_release(&m);
-    assert_int_equal(
-        matrix_init(&m, &s, &(struct matrix_args){6, 6, 2, 0, 2}, &e), ST_OK);
+    assert_int_equal(matrix_init(&m, &s, &(struct matrix_args){6, 6, 2, 0, 2}, &e),
+                     ST_OK);
     assert_int_equal(m.rows, 8);
     row_expect(&m, 0, (int[]){999, 999, 999, 999, 999, 999},
                (int[]){0, 0, -1, -1, -1, -1});
     row_expect(&m, 4, (int[]){0, 0, 888, 888, 999, 999}, (int[]){-1, -1, 2, 2, 0, 0});
     row_expect(&m, 7, (int[]){0, 0, 0, 0, 727, 727}, (int[]){-1, -1, -1, -1, 3, 3});
     matrix_release(&m);
-    assert_int_equal(
-        matrix_init(&m, &s, &(struct matrix_args){5, 3, 2, 0, 1}, &e), ST_OK);
+    assert_int_equal(matrix_init(&m, &s, &(struct matrix_args){5, 3, 2, 0, 1}, &e),
+                     ST_OK);
     assert_int_equal(m.rows, 12);
     assert_int_equal(m.window[2 * 5], 0);
     assert_int_equal(m.window[2 * 6], 1);
@@ -174,8 +176,8 @@ static void matrix_refuses_part_blocks(void **state)
     struct err e = ERR_INIT;
 
     (void)state;
-    assert_int_equal(
-        matrix_init(&m, &s, &(struct matrix_args){31, 31, 5, 0, 5}, &e), ST_USAGE);
+    assert_int_equal(matrix_init(&m, &s, &(struct matrix_args){31, 31, 5, 0, 5}, &e),
+                     ST_USAGE);
     assert_non_null(strstr(e.text, "30 or 35"));
 }
 
