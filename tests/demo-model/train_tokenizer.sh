@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# train_tokenizer.sh - make spiece.model, the tokenizer of the demonstration model
+#
+# A unigram SentencePiece model with the ids of umt5 (pad 0, end 1, begin 2, unknown 3),
+# byte pieces, and the nmt_nfkc character map. Needs python3 and spm_train, version
+# 0.1.97 made the committed file (Debian: apt-get install sentencepiece). One thread and
+# no sampling, so that a second run gives the same pieces.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 "$here/make_corpus.py" >"$work/corpus.txt"
+cd "$work"
+spm_train --input=corpus.txt --model_prefix=spiece --model_type=unigram \
+    --vocab_size=1500 --character_coverage=1.0 --byte_fallback=true \
+    --normalization_rule_name=nmt_nfkc --num_threads=1 \
+    --pad_id=0 --eos_id=1 --bos_id=2 --unk_id=3 --minloglevel=1
+cp spiece.model "$here/spiece.model"
