@@ -123,7 +123,8 @@ enum status matrix_init(struct matrix *m, const struct schedule *s,
     if (!counters || !m->timestep || !m->step || !m->window) {
         free(counters);
         matrix_release(m);
-        return err_set(e, ST_RESOURCE, "out of memory: timestep matrix of %d rows", rows);
+        return err_set(e, ST_RESOURCE, "out of memory: timestep matrix of %d rows",
+                       rows);
     }
     rows_fill(m, s, a, counters, counters + a->frames / a->block);
     free(counters);

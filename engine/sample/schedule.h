@@ -1,14 +1,16 @@
 /* schedule.h - noise levels and network timesteps of a sampler
  *
- * Flow matching: a latent at noise level sigma is (1 - sigma) x0 + sigma eps. The shifted
- * grid of n steps with shift S is s = S u / (1 + (S - 1) u) over u falling from u_0:
+ * Flow matching: a latent at noise level sigma is (1 - sigma) x0 + sigma eps. The
+ * shifted grid of n steps with shift S is s = S u / (1 + (S - 1) u) over u falling from
+ * u_0:
  *
- *     unipc   u_k = 0.999f (1 - k/n)     SkyworkAI/SkyReels-V2 scheduler/fm_solvers_unipc.py
- *     dpm++   u_k = 1 - k/n              Wan-Video/Wan2.1 wan/utils/fm_solvers.py
- *     euler   u_k = 1 - k/n              the same grid, with Euler updates
+ *     unipc   u_k = 0.999f (1 - k/n)     SkyworkAI/SkyReels-V2
+ * scheduler/fm_solvers_unipc.py dpm++   u_k = 1 - k/n              Wan-Video/Wan2.1
+ * wan/utils/fm_solvers.py euler   u_k = 1 - k/n              the same grid, with Euler
+ * updates
  *
- * The network is shown trunc(1000 s); the solver uses s rounded to fp32, held in double.
- * sigma[n] = 0.
+ * The network is shown trunc(1000 s); the solver uses s rounded to fp32, held in
+ * double. sigma[n] = 0.
  */
 #ifndef ENGINE_SAMPLE_SCHEDULE_H
 #define ENGINE_SAMPLE_SCHEDULE_H

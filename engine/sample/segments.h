@@ -1,11 +1,12 @@
 /* segments.h - how a long video is cut into windows that overlap
  *
- * All numbers are latent frames unless they say pixels. A video of F = 4(T - 1) + 1 frames
- * has T latent frames. A window of the base length b overlaps the one before it by o; the
- * windows are chained in latents (the prefix is the last o latents of what is there) or
- * through pixels (the prefix is re-encoded from decoded frames, as SkyReels-V2 does).
- * Segment i of SkyworkAI/SkyReels-V2 pipelines/diffusion_forcing_pipeline.py has
- * min(T - i(b - o), b) latent frames, and there are 2 + floor((T - b - 1) / (b - o)).
+ * All numbers are latent frames unless they say pixels. A video of F = 4(T - 1) + 1
+ * frames has T latent frames. A window of the base length b overlaps the one before it
+ * by o; the windows are chained in latents (the prefix is the last o latents of what is
+ * there) or through pixels (the prefix is re-encoded from decoded frames, as
+ * SkyReels-V2 does). Segment i of SkyworkAI/SkyReels-V2
+ * pipelines/diffusion_forcing_pipeline.py has min(T - i(b - o), b) latent frames, and
+ * there are 2 + floor((T - b - 1) / (b - o)).
  */
 #ifndef ENGINE_SAMPLE_SEGMENTS_H
 #define ENGINE_SAMPLE_SEGMENTS_H
@@ -15,9 +16,9 @@
 enum { SEGMENTS_MAX = 4096 };
 
 struct segments_args {
-    int num_frames;       /* pixels, 4k + 1 */
-    int base_num_frames;  /* pixels, 4k + 1 */
-    int overlap_history;  /* pixels, 4k + 1; 0: one window however long */
+    int num_frames;      /* pixels, 4k + 1 */
+    int base_num_frames; /* pixels, 4k + 1 */
+    int overlap_history; /* pixels, 4k + 1; 0: one window however long */
     int causal_block_size;
 };
 
@@ -33,8 +34,8 @@ struct segments {
     struct segment *segment;
 };
 
-/* Wrong counts are ST_USAGE with the nearest right ones; in particular every segment must be
- * a multiple of causal_block_size, and so must the overlap. */
+/* Wrong counts are ST_USAGE with the nearest right ones; in particular every segment
+ * must be a multiple of causal_block_size, and so must the overlap. */
 enum status segments_init(struct segments *s, const struct segments_args *a,
                           struct err *e);
 void segments_release(struct segments *s);

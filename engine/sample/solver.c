@@ -1,8 +1,8 @@
 /* solver.c - coefficients of UniPC, DPM-Solver++ and Euler steps, in double
  *
- * lambda(s) = ln(1 - s) - ln(s), h = lambda(t) - lambda(s), E = exp(-h) - 1 for a step from
- * noise level s to t. At s = 1 lambda is -infinity and E = -1; at t = 0 the step ends in the
- * data prediction itself.
+ * lambda(s) = ln(1 - s) - ln(s), h = lambda(t) - lambda(s), E = exp(-h) - 1 for a step
+ * from noise level s to t. At s = 1 lambda is -infinity and E = -1; at t = 0 the step
+ * ends in the data prediction itself.
  */
 #include "engine/sample/solver.h"
 

@@ -31,7 +31,8 @@ void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
 }
 
 /* The four normals of one group of four elements. */
-static void normals_of_group(uint64_t seed, uint64_t stream, uint64_t group, float out[4])
+static void normals_of_group(uint64_t seed, uint64_t stream, uint64_t group,
+                             float out[4])
 {
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     uint32_t counter[4] = {(uint32_t)group, (uint32_t)(group >> 32), (uint32_t)stream,

@@ -1,7 +1,7 @@
 /* rng.h - Gaussian noise: by element index (Philox), and as PyTorch's CPU generator
  *
- * Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11) is
- * a function of key and counter, so the noise of an element depends on the seed, the
+ * Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11)
+ * is a function of key and counter, so the noise of an element depends on the seed, the
  * stream and the element's index alone: any rank draws just what it owns.
  *
  *     key     = the 64-bit seed

@@ -59,10 +59,10 @@ static void noise_is_standard_normal(void **state)
 /* torch.randn(16, generator=torch.Generator().manual_seed(42)) */
 static void torch_cpu_known_answer(void **state)
 {
-    static const float want[16] = {
-        1.9269153f,  1.4872841f, 0.9007172f,  -2.1055210f, 0.6784185f,  -1.2345449f,
-        -0.0430675f, -1.6046669f, -0.7521353f, 1.6487230f,  -0.3924786f, -1.4036071f,
-        -0.7278813f, -0.5594302f, -0.7688389f, 0.7624454f};
+    static const float want[16] = {1.9269153f,  1.4872841f,  0.9007172f,  -2.1055210f,
+                                   0.6784185f,  -1.2345449f, -0.0430675f, -1.6046669f,
+                                   -0.7521353f, 1.6487230f,  -0.3924786f, -1.4036071f,
+                                   -0.7278813f, -0.5594302f, -0.7688389f, 0.7624454f};
     struct torch_rng g;
     float x[16];
 
