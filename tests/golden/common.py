@@ -89,11 +89,12 @@ def save_sharded(tensors, n_shards, stem, *folder):
     shards, size = [{}], 0
     for name in sorted(tensors):
         t = tensors[name]
-        if size > total / n_shards and len(shards) < n_shards:
+        n = t.numel() * t.element_size()
+        if shards[-1] and size + n > total / n_shards and len(shards) < n_shards:
             shards.append({})
             size = 0
         shards[-1][name] = t
-        size += t.numel() * t.element_size()
+        size += n
     weight_map = {}
     for i, shard in enumerate(shards):
         file = f"{stem}-{i + 1:05d}-of-{len(shards):05d}.safetensors"
