@@ -7,8 +7,8 @@
  *
  *     m      = x - sigma_k v
  *     x_last = sum of corr[i] * {x_last, m0, m1, m, x}[i]
- *     x      = sum of pred[i] * {x_last, m, m0, x, v}[i]        (the new x_last, the
- * old m0) m1     = m0,  m0 = m
+ *     x      = sum of pred[i] * {x_last, m, m0, x, v}[i]   (x_last new, m0 old)
+ *     m1     = m0,  m0 = m
  *
  * Terms with a zero coefficient are never read, so nothing needs a start value.
  *
