@@ -419,7 +419,7 @@ enum status json_get(struct json_value object, const char *key, enum json_kind k
 enum status json_get_int(struct json_value object, const char *key, int64_t lo,
                          int64_t hi, int64_t *out, struct err *e)
 {
-    struct json_value m;
+    struct json_value m = {NULL, NULL};
 
     TRY(member(object, key, &m, e));
     return json_int(m, lo, hi, out, e);
@@ -428,7 +428,7 @@ enum status json_get_int(struct json_value object, const char *key, int64_t lo,
 enum status json_get_double(struct json_value object, const char *key, double lo,
                             double hi, double *out, struct err *e)
 {
-    struct json_value m;
+    struct json_value m = {NULL, NULL};
 
     TRY(member(object, key, &m, e));
     return json_double(m, lo, hi, out, e);
@@ -437,7 +437,7 @@ enum status json_get_double(struct json_value object, const char *key, double lo
 enum status json_get_string(struct json_value object, const char *key, const char **out,
                             struct err *e)
 {
-    struct json_value m;
+    struct json_value m = {NULL, NULL};
 
     TRY(member(object, key, &m, e));
     return json_string(m, out, e);
@@ -446,7 +446,7 @@ enum status json_get_string(struct json_value object, const char *key, const cha
 enum status json_get_bool(struct json_value object, const char *key, bool *out,
                           struct err *e)
 {
-    struct json_value m;
+    struct json_value m = {NULL, NULL};
 
     TRY(member(object, key, &m, e));
     return json_bool(m, out, e);
