@@ -8,4 +8,8 @@
 #define TOL_VAE 1e-4            /* 30 convolutions deep */
 #define TOL_SAMPLED_LATENT 1e-4 /* ten guided steps amplify one forward's 1e-5 */
 
+/* Largest difference of a colour byte after a way through 8-bit YUV. */
+#define TOL_YUV444_BYTE 2 /* three roundings of at most one half, times up to 2.02 */
+#define TOL_MP4_BYTE 20   /* x264 at crf 10 on smooth 4:2:0 pictures */
+
 #endif
