@@ -1,6 +1,6 @@
 /* weights.h - the tensors of one component, under canonical names
  *
- * A store reads its tensors from files (engine/weights/*), renames them to the names
+ * A store reads its tensors from files of a model folder, renames them to the names
  * of the original Wan checkpoints ("blocks.3.self_attn.q.weight",
  * "encoder.downsamples.0.residual.0.gamma", "blocks.0.attn.q.weight" …), converts them
  * while they are read, and lends views. There are no globals; several stores live in
