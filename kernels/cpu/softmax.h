@@ -1,0 +1,22 @@
+/* softmax.h - the running softmax of one row of logits, many lanes wide */
+#ifndef KERNELS_CPU_SOFTMAX_H
+#define KERNELS_CPU_SOFTMAX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* exp(x) for x <= 0 within 2 ulp; 0 below -87. */
+float exp_neg(float x);
+
+/* v[i] = (v[i] * factor) * col[i] + bias[i]; col and bias may be NULL. */
+void logits_finish(float *v, int64_t n, float factor, const float *col,
+                   const float *bias);
+
+/* One row of n logits: raise *max to their largest, replace them by exp(v - *max), and
+ * add their sum to *sum after rescaling it. Returns the factor by which everything
+ * that was summed before shrinks. `codes`: round the results to e4m3 against a largest
+ * value of 448, still divided by nothing (values 0 … 448); the sum is of the unrounded
+ * ones. *max starts at -FLT_MAX, so that rows whose keys are all masked give sum 0. */
+float softmax_row(float *v, int64_t n, bool codes, float *max, double *sum);
+
+#endif
