@@ -6,6 +6,7 @@ such converter. Writes data/tokenizer/spiece.model, and into the folder given as
 (not committed) tokenizer.json, which make_tokenizer.py runs.
 """
 
+import contextlib
 import os
 import random
 import sys
@@ -39,16 +40,15 @@ def training_text():
 
 def train():
     os.makedirs(os.path.dirname(MODEL), exist_ok=True)
-    with tempfile.TemporaryDirectory() as tmp:
-        text = os.path.join(tmp, "text.txt")
-        with open(text, "w", encoding="utf-8") as f:
+    with tempfile.TemporaryDirectory() as tmp, contextlib.chdir(tmp):
+        with open("text.txt", "w", encoding="utf-8") as f:
             f.write("\n".join(training_text()) + "\n")
+        # relative names: the model file stores them
         sentencepiece.SentencePieceTrainer.train(
-            input=text, model_prefix=os.path.join(tmp, "spiece"), model_type="unigram",
-            vocab_size=2000, normalization_rule_name="nmt_nfkc", byte_fallback=True,
-            character_coverage=0.9995, pad_id=0, eos_id=1, bos_id=2, unk_id=3,
+            input="text.txt", model_prefix="spiece", model_type="unigram", vocab_size=2000,
+            normalization_rule_name="nmt_nfkc", byte_fallback=True, character_coverage=0.9995, pad_id=0, eos_id=1, bos_id=2, unk_id=3,
             num_threads=1, minloglevel=2)
-        with open(os.path.join(tmp, "spiece.model"), "rb") as f:
+        with open("spiece.model", "rb") as f:
             data = f.read()
     with open(MODEL, "wb") as f:
         f.write(data)

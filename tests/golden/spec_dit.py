@@ -32,7 +32,7 @@ def rope_angles(frames, height, width, head_dim):
 
 def rotate(x, angles):
     """x [tokens, heads, head_dim]; pairs are adjacent elements."""
-    c, s = angles.cos()[:, None], angles.sin()[:, None]
+    c, s = angles.cos()[:, None].to(x.dtype), angles.sin()[:, None].to(x.dtype)
     a, b = x[..., 0::2], x[..., 1::2]
     return torch.stack([a * c - b * s, a * s + b * c], -1).flatten(-2)
 
@@ -67,7 +67,8 @@ class SpecDit:
         return q, k, self.linear(ctx, name + ".v")
 
     def tables(self, t, fps):
-        e = self.linear(sinusoid(t, self.c["freq_dim"]), "time_embedding.0")
+        s = sinusoid(t, self.c["freq_dim"]).to(self.w["head.modulation"].dtype)
+        e = self.linear(s, "time_embedding.0")
         e = self.linear(F.silu(e), "time_embedding.2")
         e0 = self.linear(F.silu(e), "time_projection.1")
         if "fps_embedding.weight" in self.w:
