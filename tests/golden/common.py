@@ -105,4 +105,6 @@ def save_sharded(tensors, n_shards, stem, *folder):
 
 
 def rel_l2(a, b):
-    return float((a - b).norm() / b.norm())
+    d = float((a - b).norm() / b.norm())
+    assert d == d, "not a number"
+    return d

@@ -1,6 +1,7 @@
 """corpus - sentences that the tiny tokenizer is trained on, and prompts are made from
 
-Written for this project; every line may be used freely. make_spiece.py mixes them.
+Written for this project, but for pangrams that everybody knows and the negative prompts
+that the pipelines publish. make_spiece.py mixes them.
 """
 
 SENTENCES = {

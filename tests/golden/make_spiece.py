@@ -46,7 +46,8 @@ def train():
         # relative names: the model file stores them
         sentencepiece.SentencePieceTrainer.train(
             input="text.txt", model_prefix="spiece", model_type="unigram", vocab_size=2000,
-            normalization_rule_name="nmt_nfkc", byte_fallback=True, character_coverage=0.9995, pad_id=0, eos_id=1, bos_id=2, unk_id=3,
+            normalization_rule_name="nmt_nfkc", byte_fallback=True,
+            character_coverage=0.9995, pad_id=0, eos_id=1, bos_id=2, unk_id=3,
             num_threads=1, minloglevel=2)
         with open("spiece.model", "rb") as f:
             data = f.read()
