@@ -6,15 +6,21 @@
  * while they are read, and lends views. There are no globals; several stores live in
  * one process.
  *
- * Per tensor the pipeline is read -> rename -> quantise -> place:
- *  - a 1-byte load policy applies to the matrices that `quantise` names (the block
- *    linears); they become e4m3 or i8 with SCALE_ROW scales;
- *  - vectors, tables and convolution weights smaller than a matrix (rank 1, modulation,
- *    gamma, bias) become f32;
- *  - every other matrix keeps its stored dtype (f32, bf16, f16; f64 becomes f32) and is
- *    converted per tile by the op that reads it.
+ * Per tensor the pipeline is read -> rename -> convert or quantise -> place:
+ *  - matrices (rank 2) that `quantise` names become e4m3 or i8 with SCALE_ROW scales,
+ * by the weight rule of quantization-and-attention 1.3.1: scale = max(absmax of the
+ * row, 1e-5) / 448 (i8: / 127), code = round(w / scale);
+ *  - other matrices keep their stored dtype (f32, bf16, f16) and are converted per tile
+ *    by the op that reads them; f64 becomes f32, plain-cast 8-bit floats become bf16,
+ *    which holds them exactly;
+ *  - with `conv_channels_last`, weights of rank 4 and 5 become f32 [O,kt,kh,kw,C]
+ *    (rank 4: kt = 1), as ops_conv wants them;
+ *  - a weight of rank 5 without that flag (the patch embedding) counts as a matrix;
+ *  - everything else (vectors, modulation, gamma, position tables) becomes f32 and
+ * keeps its shape.
  *
- *     TRY(weights_open(&source, &policy, &w, e));      headers only
+ *     TRY(weights_open(&component, &policy, &w, e));   headers only: a plan
+ *     … weights_bytes(w) …                             what it will take
  *     TRY(weights_load(w, ops, e));                    data
  *     TRY(weights_find(w, "head.head.weight", 2, (int64_t[]){64, 1536}, &t, e));
  *     …
@@ -22,11 +28,14 @@
  *
  * weights_find checks rank and shape (-1: any) and answers ST_INPUT with the name, the
  * shape that is there and the one that is wanted. Views stay valid until weights_close.
+ * Before weights_load they have shape and dtype but no data.
  */
 #ifndef ENGINE_WEIGHTS_WEIGHTS_H
 #define ENGINE_WEIGHTS_WEIGHTS_H
 
 #include "kernels/ops.h"
+
+struct component;
 
 enum weight_quant { QUANT_NONE, QUANT_E4M3, QUANT_I8 };
 
@@ -34,9 +43,33 @@ struct weights_policy {
     enum weight_quant quant;
     /* is this canonical name a matrix to quantise? NULL: none */
     bool (*quantise)(const char *name);
+    bool conv_channels_last;
+    int threads; /* that read and convert, 0: one per core, at most 8 */
+    /* called now and then while loading, never by two threads at once; may be NULL */
+    void (*progress)(void *self, int64_t bytes_done, int64_t bytes_total);
+    void *progress_self;
 };
 
 struct weights;
+
+/* Plan a store of this component's tensors. The component is borrowed until
+ * weights_load has returned; names are copied. */
+enum status weights_open(const struct component *c, const struct weights_policy *policy,
+                         struct weights **out, struct err *e);
+
+/* Bytes of the one allocation that weights_load makes. */
+size_t weights_bytes(const struct weights *w);
+
+/* Read everything into memory of the backend's space. `ops` is borrowed until
+ * weights_close. A file that ends early, or rows to quantise that are not finite, are
+ * ST_INPUT; not enough memory is ST_RESOURCE. */
+enum status weights_load(struct weights *w, struct ops *ops, struct err *e);
+
+/* SHA-256 over the lines "label/name dtype [dims] checksum" of loaded stores, sorted,
+ * as hex: dtype, dims and checksum are those of the stored bytes, so the same model
+ * gives the same digest in both layouts and under every policy. */
+enum status weights_digest(const struct weights *const *stores, int n, char hex[65],
+                           struct err *e);
 
 enum status weights_find(const struct weights *w, const char *name, int rank,
                          const int64_t *shape, struct tensor *out, struct err *e);
