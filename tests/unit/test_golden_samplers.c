@@ -248,6 +248,18 @@ static void step_matrices(void **state)
 /* ---- noise
  * ----------------------------------------------------------------------------- */
 
+/* Split "seed<S><part>…": the seed, and what follows `part`; NULL if it is another
+ * name. */
+static const char *name_split(const char *name, const char *part, uint64_t *seed)
+{
+    char *rest;
+
+    if (strncmp(name, "seed", 4) != 0)
+        return NULL;
+    *seed = strtoull(name + 4, &rest, 10);
+    return strncmp(rest, part, strlen(part)) == 0 ? rest + strlen(part) : NULL;
+}
+
 static void torch_cpu_draws(void **state)
 {
     struct source *file = open_golden(DATA "torch_cpu_normals.safetensors");
@@ -259,10 +271,11 @@ static void torch_cpu_draws(void **state)
     for (int i = 0; i < source_count(file); i++) {
         const struct stored *t = source_at(file, i);
         struct torch_rng g;
-        unsigned long long seed;
-        long long n;
+        uint64_t seed;
+        const char *tail = name_split(t->name, ".n", &seed);
+        long long n = tail ? strtoll(tail, NULL, 10) : 0;
 
-        if (sscanf(t->name, "seed%llu.n%lld", &seed, &n) != 2 || n < 16)
+        if (n < 16)
             continue;
         assert_int_equal(read_doubles(file, t->name, want, 1 << 16), n);
         torch_rng_seed(&g, seed);
@@ -286,13 +299,14 @@ static void torch_cpu_goes_on_from_draw_to_draw(void **state)
 
     (void)state;
     for (int i = 0; i < source_count(file); i++) {
-        unsigned long long seed;
+        uint64_t seed;
 
-        if (sscanf(source_at(file, i)->name, "seed%llu.draw%1[0]", &seed, name) != 2)
+        if (!name_split(source_at(file, i)->name, ".draw", &seed))
             continue;
         torch_rng_seed(&g, seed);
         for (int j = 0; j < 3; j++) {
-            snprintf(name, sizeof(name), "seed%llu.draw%d", seed, j);
+            snprintf(name, sizeof(name), "seed%llu.draw%d", (unsigned long long)seed,
+                     j);
             assert_int_equal(read_doubles(file, name, want, 64), counts[j]);
             torch_rng_normal(&g, (size_t)counts[j], got);
             for (int k = 0; k < counts[j]; k++)
