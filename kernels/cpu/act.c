@@ -102,10 +102,10 @@ static void act_values(const void *ctx, int64_t row, int64_t col, int64_t n, flo
     const struct op_act *a = ctx;
     float gated[ROW_CHUNK];
 
-    row_load(a->x, row, col, n, v);
+    span_row(a->x, row, col, n, v);
     act_apply(a->act, v, n);
     if (a->gated) {
-        row_load(a->gated, row, col, n, gated);
+        span_row(a->gated, row, col, n, gated);
         multiply(v, n, gated);
     }
 }
@@ -114,7 +114,7 @@ static void act_one(const void *ctx, int64_t row)
 {
     const struct op_act *a = ctx;
 
-    row_emit(a->out, row, act_values, a);
+    rows_emit(a->out, row, act_values, a);
 }
 
 enum status act_cpu(void *self, struct queue *q, const struct op_act *a, struct err *e)

@@ -257,10 +257,10 @@ static void row_write(const struct op_attention *a, const struct tensor *o, int6
     void *to = span_at(o->data, o->dtype, at);
 
     if (is_code(o->dtype)) {
-        float s = quant_scale(o->dtype, span_absmax(v, dim, 0.0f));
+        float s = span_quant_scale(o->dtype, span_absmax(v, dim, 0.0f));
 
         o->scales.data[row * o->scales.stride[0] + h] = s;
-        quant_codes(to, o->dtype, dim, v, s);
+        span_quant(to, o->dtype, dim, v, s);
     } else if (a->add) {
         add_to(to, v, dim);
     } else {

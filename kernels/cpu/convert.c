@@ -10,14 +10,14 @@ static void quant_values(const void *ctx, int64_t row, int64_t col, int64_t n, f
 {
     const struct op_convert *a = ctx;
 
-    row_load(a->src, row, col, n, v);
+    span_row(a->src, row, col, n, v);
 }
 
 static void quant_one(const void *ctx, int64_t row)
 {
     const struct op_convert *a = ctx;
 
-    row_emit(a->dst, row, quant_values, a);
+    rows_emit(a->dst, row, quant_values, a);
 }
 
 /* ---- any strides

@@ -66,7 +66,7 @@ static void gather_one(const void *ctx, int64_t row)
 {
     const struct op_gather *a = ctx;
 
-    row_emit(a->out, row, gather_values, a);
+    rows_emit(a->out, row, gather_values, a);
 }
 
 enum status gather_cpu(void *self, struct queue *q, const struct op_gather *a,

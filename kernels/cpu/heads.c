@@ -97,7 +97,7 @@ static void mean_take_off(const struct head_source *s, int64_t col, int64_t n, f
 void head_values(const struct head_source *s, int64_t row, float factor, int64_t col,
                  int64_t n, float *v)
 {
-    row_load(s->y, row, col, n, v);
+    span_row(s->y, row, col, n, v);
     if (s->weight)
         weigh(v, n, factor, (const float *)s->weight->data + col);
     if (s->rope)
@@ -146,13 +146,13 @@ static void head_write(const struct heads_group *g, const struct head_part *part
                 if (pass == 0)
                     top = span_absmax(v, m, top);
                 else if (codes)
-                    quant_codes(to, t->dtype, m, v, scale);
+                    span_quant(to, t->dtype, m, v, scale);
                 else
                     span_store(to, t->dtype, m, v);
             }
         }
         if (pass == 0) {
-            scale = quant_scale(t->dtype, top);
+            scale = span_quant_scale(t->dtype, top);
             *scale_slot(t, h, g->row + i) = scale;
         }
     }

@@ -25,7 +25,7 @@ static const float *table_row(const struct tensor *table, const struct norm *n,
 
     if (!table)
         return NULL;
-    f = row_frame(table, row, n->first_token, n->tokens_per_frame);
+    f = rows_frame(table, row, n->first_token, n->tokens_per_frame);
     return (const float *)table->data + f * table->stride[0];
 }
 
@@ -60,7 +60,7 @@ static void norm_values(const void *ctx, int64_t row, int64_t col, int64_t n, fl
     const struct norm_row *r = ctx;
     const struct norm *norm = r->norm;
 
-    row_load(r->x, row, col, n, v);
+    span_row(r->x, row, col, n, v);
     stats_apply(&r->stats, v, n);
     affine(v, n, norm->weight ? (const float *)norm->weight->data + col : NULL,
            norm->bias ? (const float *)norm->bias->data + col : NULL);
@@ -68,22 +68,22 @@ static void norm_values(const void *ctx, int64_t row, int64_t col, int64_t n, fl
     modulate(v, n, r->scale ? r->scale + col : NULL, r->shift ? r->shift + col : NULL);
 }
 
-static void norm_row_emit(const struct tensor *out, const struct tensor *x,
-                          const struct norm *norm, int64_t row)
+static void norm_row(const struct tensor *out, const struct tensor *x,
+                     const struct norm *norm, int64_t row)
 {
     struct norm_row r = {.norm = norm, .x = x};
 
     r.stats = stats_of_row(x, row, norm->kind, norm->eps);
     r.scale = table_row(norm->scale, norm, row);
     r.shift = table_row(norm->shift, norm, row);
-    row_emit(out, row, norm_values, &r);
+    rows_emit(out, row, norm_values, &r);
 }
 
 static void norm_one(const void *ctx, int64_t row)
 {
     const struct op_norm *a = ctx;
 
-    norm_row_emit(a->out, a->x, &a->norm, row);
+    norm_row(a->out, a->x, &a->norm, row);
 }
 
 enum status norm_cpu(void *self, struct queue *q, const struct op_norm *a,
@@ -122,12 +122,12 @@ static void residual_one(const void *ctx, int64_t row)
         void *to = span_at(a->x->data, a->x->dtype, row * a->x->stride[0] + c);
 
         span_load(to, a->x->dtype, n, x);
-        row_load(a->y, row, c, n, y);
+        span_row(a->y, row, c, n, y);
         gated_add(x, n, y, gate ? gate + c : NULL);
         span_store(to, a->x->dtype, n, x);
     }
     if (a->out)
-        norm_row_emit(a->out, a->x, &a->norm, row);
+        norm_row(a->out, a->x, &a->norm, row);
 }
 
 enum status residual_cpu(void *self, struct queue *q, const struct op_residual *a,

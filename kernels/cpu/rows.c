@@ -4,7 +4,8 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/span.h"
 
-void row_emit(const struct tensor *out, int64_t row, row_values_fn *fn, const void *ctx)
+void rows_emit(const struct tensor *out, int64_t row, rows_values_fn *fn,
+               const void *ctx)
 {
     float v[ROW_CHUNK];
     int64_t cols = out->shape[1];
@@ -18,7 +19,7 @@ void row_emit(const struct tensor *out, int64_t row, row_values_fn *fn, const vo
         top = span_absmax(v, n, top);
     }
     if (codes) {
-        scale = quant_scale(out->dtype, top);
+        scale = span_quant_scale(out->dtype, top);
         out->scales.data[row] = scale;
     }
     for (int64_t c = 0; c < cols; c += ROW_CHUNK) {
@@ -28,14 +29,14 @@ void row_emit(const struct tensor *out, int64_t row, row_values_fn *fn, const vo
         if (!codes || cols > ROW_CHUNK)
             fn(ctx, row, c, n, v);
         if (codes)
-            quant_codes(to, out->dtype, n, v, scale);
+            span_quant(to, out->dtype, n, v, scale);
         else
             span_store(to, out->dtype, n, v);
     }
 }
 
-int64_t row_frame(const struct tensor *table, int64_t row, int64_t first_token,
-                  int64_t tokens_per_frame)
+int64_t rows_frame(const struct tensor *table, int64_t row, int64_t first_token,
+                   int64_t tokens_per_frame)
 {
     return table->shape[0] == 1 ? 0 : (first_token + row) / tokens_per_frame;
 }

@@ -14,16 +14,16 @@
 enum { ROW_CHUNK = 4096 };
 
 /* Compute values [col, col + n) of a row into v; n <= ROW_CHUNK. */
-typedef void row_values_fn(const void *ctx, int64_t row, int64_t col, int64_t n,
-                           float *v);
+typedef void rows_values_fn(const void *ctx, int64_t row, int64_t col, int64_t n,
+                            float *v);
 
 /* Write row `row` of `out` [rows, cols]: a float tensor, or codes and their scale. */
-void row_emit(const struct tensor *out, int64_t row, row_values_fn *fn,
-              const void *ctx);
+void rows_emit(const struct tensor *out, int64_t row, rows_values_fn *fn,
+               const void *ctx);
 
 /* The frame of a row of a shard: 0 when the table has one row. */
-int64_t row_frame(const struct tensor *table, int64_t row, int64_t first_token,
-                  int64_t tokens_per_frame);
+int64_t rows_frame(const struct tensor *table, int64_t row, int64_t first_token,
+                   int64_t tokens_per_frame);
 
 /* v[i] = act(v[i]) */
 void act_apply(enum act_kind act, float *v, int64_t n);

@@ -100,7 +100,7 @@ FF_CLONES static void add_times(float *restrict v, int64_t n, float coef,
 static void combine_one(const void *ctx, int64_t row)
 {
     const struct op_combine *a = ctx;
-    int64_t f = row_frame(a->coef, row, a->first_token, a->tokens_per_frame);
+    int64_t f = rows_frame(a->coef, row, a->first_token, a->tokens_per_frame);
     const float *coef = (const float *)a->coef->data + f * a->coef->stride[0];
     int64_t cols = a->out->shape[1];
     float v[ROW_CHUNK];

@@ -30,11 +30,6 @@ FF_INLINE float exp_lane(float x)
     return x < EXP_LOWEST ? 0.0f : p;
 }
 
-float exp_neg(float x)
-{
-    return exp_lane(x);
-}
-
 /* A value in 0 … 448 rounded to the nearest e4m3. */
 FF_INLINE float e4m3_round(float v)
 {

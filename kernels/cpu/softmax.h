@@ -5,9 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* exp(x) for x <= 0 within 2 ulp; 0 below -87. */
-float exp_neg(float x);
-
 /* v[i] = (v[i] * factor) * col[i] + bias[i]; col and bias may be NULL. */
 void logits_finish(float *v, int64_t n, float factor, const float *col,
                    const float *bias);

@@ -138,7 +138,7 @@ FF_CLONES float span_absmax(const float *v, int64_t n, float floor)
     return f32_of_bits(top);
 }
 
-float quant_scale(enum dtype dt, float absmax)
+float span_quant_scale(enum dtype dt, float absmax)
 {
     float s;
 
@@ -179,7 +179,7 @@ FF_CLONES static void codes_i8(int8_t *restrict d, int64_t n, const float *restr
     }
 }
 
-void quant_codes(void *dst, enum dtype dt, int64_t n, const float *v, float scale)
+void span_quant(void *dst, enum dtype dt, int64_t n, const float *v, float scale)
 {
     if (dt == DT_E4M3)
         codes_e4m3(dst, n, v, scale);
@@ -207,7 +207,7 @@ FF_CLONES static void add_columns(float *restrict v, int64_t n, const float *res
         v[i] += f[i];
 }
 
-void row_load(const struct tensor *t, int64_t row, int64_t col, int64_t n, float *out)
+void span_row(const struct tensor *t, int64_t row, int64_t col, int64_t n, float *out)
 {
     const struct pending *p = &t->pending;
 

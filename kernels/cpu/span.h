@@ -25,8 +25,8 @@ float span_absmax(const float *v, int64_t n, float floor);
 
 /* The scale of an operand row or group whose largest magnitude is `absmax`, and its
  * codes, v / scale rounded (ops.h gives the rule). dt: e4m3 or i8. */
-float quant_scale(enum dtype dt, float absmax);
-void quant_codes(void *dst, enum dtype dt, int64_t n, const float *v, float scale);
+float span_quant_scale(enum dtype dt, float absmax);
+void span_quant(void *dst, enum dtype dt, int64_t n, const float *v, float scale);
 
 /* v[i] *= f */
 void span_scale(float *v, int64_t n, float f);
@@ -34,6 +34,6 @@ void span_scale(float *v, int64_t n, float f);
 /* Values [col, col + n) of row `row` of a matrix as f32: codes decoded, SCALE_ROW and
  * SCALE_TENSOR scales and everything pending applied, in the order row scale, column
  * scale, bias. */
-void row_load(const struct tensor *t, int64_t row, int64_t col, int64_t n, float *out);
+void span_row(const struct tensor *t, int64_t row, int64_t col, int64_t n, float *out);
 
 #endif

@@ -55,7 +55,7 @@ static double row_total(const struct tensor *x, int64_t row, bool plain, double 
     for (int64_t c = 0; c < cols; c += ROW_CHUNK) {
         int64_t n = min_i64(ROW_CHUNK, cols - c);
 
-        row_load(x, row, c, n, v);
+        span_row(x, row, c, n, v);
         sum += plain ? sum_values(v, n) : sum_squares(v, n, mean);
     }
     return sum;

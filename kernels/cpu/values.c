@@ -28,7 +28,7 @@ static void block_copy(const struct values_job *j, int64_t h, int64_t row, int64
             int64_t n = min_i64(PIECE, dim - c);
             int64_t at = h * t->stride[0] + r * t->stride[1] + c;
 
-            row_load(j->a->y, r, col + c, n, v);
+            span_row(j->a->y, r, col + c, n, v);
             span_store(span_at(t->data, t->dtype, at), t->dtype, n, v);
         }
     }
@@ -43,7 +43,7 @@ static void block_turn(const struct values_job *j, int64_t h, int64_t row, int64
 
     memset(turned, 0, sizeof(float) * CHANNELS * BLOCK);
     for (int64_t r = 0; r < rows; r++) {
-        row_load(j->a->y, row + r, col, n, v);
+        span_row(j->a->y, row + r, col, n, v);
         for (int64_t i = 0; i < n; i++)
             turned[i][r] = v[i];
     }
@@ -62,11 +62,11 @@ static void block_quantise(const struct values_job *j, int64_t h, int64_t row,
         block_turn(j, h, row, rows, c, n, turned);
         for (int64_t i = 0; i < n; i++) {
             int64_t at = h * t->stride[0] + (c + i) * t->stride[1] + row;
-            float s = quant_scale(t->dtype, span_absmax(turned[i], BLOCK, 0.0f));
+            float s = span_quant_scale(t->dtype, span_absmax(turned[i], BLOCK, 0.0f));
 
             t->scales.data[h * t->scales.stride[0] + (c + i) * t->scales.stride[1] +
                            row / BLOCK] = s;
-            quant_codes(span_at(t->data, t->dtype, at), t->dtype, BLOCK, turned[i], s);
+            span_quant(span_at(t->data, t->dtype, at), t->dtype, BLOCK, turned[i], s);
         }
     }
 }
