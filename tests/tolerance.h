@@ -8,6 +8,18 @@
 #define TOL_VAE 1e-4            /* 30 convolutions deep */
 #define TOL_SAMPLED_LATENT 1e-4 /* ten guided steps amplify one forward's 1e-5 */
 
+/* Relative L2 of one attention with normed q and k against doubles. */
+#define TOL_ATTN_FP32 2e-6 /* fp32 sums over 200 keys */
+#define TOL_ATTN_BF16 1e-2 /* inputs and output rounded to 8 bits of mantissa */
+#define TOL_ATTN_8BIT 4e-2 /* e4m3 values, probabilities, result: up to 2 % each */
+
+/* Relative L2 of a two-block forward in a narrow precision against fp32. The random
+ * weights make every sub-layer as large as the stream, so nothing hides an error;
+ * measured 2e-3, 2e-2 and 7e-3. */
+#define TOL_DIT_BF16 5e-3
+#define TOL_DIT_FP8 5e-2
+#define TOL_DIT_INT8 2e-2
+
 /* Largest difference of a colour byte after a way through 8-bit YUV. */
 #define TOL_YUV444_BYTE 2 /* three roundings of at most one half, times up to 2.02 */
 #define TOL_MP4_BYTE 20   /* x264 at crf 10 on smooth 4:2:0 pictures */
