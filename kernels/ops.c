@@ -1,0 +1,170 @@
+/* ops.c - opens backends by name, checks arguments, passes calls on to the backend */
+#include "kernels/ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/backend.h"
+#include "kernels/ops_check.h"
+
+/* ---- opening --------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    enum status (*open)(const struct ops_options *opt, struct ops *out, struct err *e);
+} backends[] = {
+    {"ref", ref_open},
+    {"cpu", cpu_open},
+    {"cuda", cuda_open},
+};
+
+static enum status plain_open(const char *name, const struct ops_options *opt,
+                              struct ops *out, struct err *e)
+{
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+        if (strcmp(name, backends[i].name) == 0)
+            return backends[i].open(opt, out, e);
+    }
+    return err_set(e, ST_USAGE,
+                   "unknown backend '%s', known are ref, cpu and cuda, "
+                   "and check: before one of them",
+                   name);
+}
+
+static enum status named_open(const char *name, const struct ops_options *opt,
+                              struct ops *out, struct err *e)
+{
+    static const char prefix[] = "check:";
+    struct ops inner;
+    enum status st;
+
+    if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
+        return plain_open(name, opt, out, e);
+    TRY(plain_open(name + sizeof(prefix) - 1, opt, &inner, e));
+    st = check_open(&inner, out, e);
+    if (st != ST_OK)
+        inner.backend->close(inner.self);
+    return st;
+}
+
+enum status ops_open(const char *name, const struct ops_options *opt, struct ops **out,
+                     struct err *e)
+{
+    static const struct ops_options defaults = {0, 0};
+    struct ops *ops = malloc(sizeof(*ops));
+    enum status st;
+
+    if (!ops)
+        return err_set(e, ST_RESOURCE, "no memory for backend '%s'", name);
+    TRY_GOTO(st, named_open(name, opt ? opt : &defaults, ops, e), err_free);
+    *out = ops;
+    return ST_OK;
+
+err_free:
+    free(ops);
+    return st;
+}
+
+void ops_close(struct ops *ops)
+{
+    if (!ops)
+        return;
+    ops->backend->close(ops->self);
+    free(ops);
+}
+
+const struct ops_facts *ops_facts(const struct ops *ops)
+{
+    return &ops->backend->facts;
+}
+
+/* ---- memory and queues ----------------------------------------------------------- */
+
+enum status ops_mem_alloc(struct ops *ops, size_t bytes, void **out, struct err *e)
+{
+    return ops->backend->mem_alloc(ops->self, bytes, out, e);
+}
+
+void ops_mem_free(struct ops *ops, void *p)
+{
+    if (p)
+        ops->backend->mem_free(ops->self, p);
+}
+
+enum status ops_queue_open(struct ops *ops, void *workspace, size_t bytes,
+                           struct queue **out, struct err *e)
+{
+    return ops->backend->queue_open(ops->self, workspace, bytes, out, e);
+}
+
+void ops_queue_close(struct ops *ops, struct queue *q)
+{
+    if (q)
+        ops->backend->queue_close(ops->self, q);
+}
+
+enum status ops_queue_wait(struct ops *ops, struct queue *q, struct err *e)
+{
+    return ops->backend->queue_wait(ops->self, q, e);
+}
+
+enum status ops_event_open(struct ops *ops, struct event **out, struct err *e)
+{
+    return ops->backend->event_open(ops->self, out, e);
+}
+
+void ops_event_close(struct ops *ops, struct event *ev)
+{
+    if (ev)
+        ops->backend->event_close(ops->self, ev);
+}
+
+enum status ops_event_record(struct ops *ops, struct queue *q, struct event *ev,
+                             struct err *e)
+{
+    return ops->backend->event_record(ops->self, q, ev, e);
+}
+
+enum status ops_event_await(struct ops *ops, struct queue *q, struct event *ev,
+                            struct err *e)
+{
+    return ops->backend->event_await(ops->self, q, ev, e);
+}
+
+enum status ops_copy(struct ops *ops, struct queue *q, const struct tensor *dst,
+                     const struct tensor *src, struct err *e)
+{
+    TRY(copy_check(dst, src, e));
+    if (tensor_count(src) == 0)
+        return ST_OK;
+    return ops->backend->copy(ops->self, q, dst, src, e);
+}
+
+/* ---- planning -------------------------------------------------------------------- */
+
+size_t ops_linear_workspace(const struct ops *ops, const struct op_linear *a)
+{
+    return ops->backend->linear_workspace(ops->self, a);
+}
+
+size_t ops_conv_workspace(const struct ops *ops, const struct op_conv *a)
+{
+    return ops->backend->conv_workspace(ops->self, a);
+}
+
+size_t ops_attention_workspace(const struct ops *ops, const struct op_attention *a)
+{
+    return ops->backend->attention_workspace(ops->self, a);
+}
+
+/* ---- the ops --------------------------------------------------------------------- */
+
+#define OPS_CALL(op)                                                                \
+    enum status ops_##op(struct ops *ops, struct queue *q, const struct op_##op *a, \
+                         struct err *e)                                             \
+    {                                                                               \
+        TRY(op##_check(&ops->backend->facts, a, e));                                \
+        return ops->backend->op(ops->self, q, a, e);                                \
+    }
+OPS_LIST(OPS_CALL)
+#undef OPS_CALL
