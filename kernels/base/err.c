@@ -23,19 +23,18 @@ static void text_escape(char *out, size_t out_bytes, const char *raw)
     out[used] = '\0';
 }
 
-enum status err_set(struct err *e, enum status st, const char *fmt, ...)
+void err_record(struct err *e, enum status st, const char *fmt, ...)
 {
     char raw[ERR_TEXT_BYTES];
     va_list ap;
 
     if (!e)
-        return st;
+        return;
     va_start(ap, fmt);
     vsnprintf(raw, sizeof(raw), fmt, ap);
     va_end(ap);
     e->status = st;
     text_escape(e->text, sizeof(e->text), raw);
-    return st;
 }
 
 enum status err_prefix(struct err *e, const char *fmt, ...)

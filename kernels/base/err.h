@@ -38,8 +38,17 @@ struct err {
 #define ERR_INIT {ST_OK, ""}
 /* clang-format on */
 
-/* Record `st` and the formatted text in *e and return `st`. `e` may be NULL. */
-enum status err_set(struct err *e, enum status st, const char *fmt, ...)
+/* Record `st` and the formatted text in *e and return `st`. `e` may be NULL. A macro
+ * around err_record, so that the compiler sees which status comes back: otherwise it
+ * warns of outputs that a failed callee has left unset. */
+#define err_set(e, st, ...) (err_record((e), (st), __VA_ARGS__), err_same(st))
+
+static inline enum status err_same(enum status st)
+{
+    return st;
+}
+
+void err_record(struct err *e, enum status st, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Put "prefix: " before the text that is already there; keeps the status. */
