@@ -4,7 +4,8 @@
 enum status schedule_init(struct schedule *s, enum solver solver, int n, double shift,
                           struct err *e)
 {
-    double top = solver == SOLVER_UNIPC ? (double)0.999f : 1.0;
+    double top = solver == SOLVER_DPMPP ? 1.0 : (double)0.999f;
+    double step = -top / n;
 
     if (n < 1 || n > STEPS_MAX)
         return err_set(e, ST_USAGE, "impossible number of steps %d: 1 to %d are", n,
@@ -14,7 +15,7 @@ enum status schedule_init(struct schedule *s, enum solver solver, int n, double 
     s->solver = solver;
     s->n = n;
     for (int k = 0; k < n; k++) {
-        double u = top * (1.0 - (double)k / n);
+        double u = k * step + top;
         double level = shift * u / (1.0 + (shift - 1.0) * u);
 
         s->sigma[k] = (double)(float)level;

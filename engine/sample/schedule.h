@@ -4,10 +4,12 @@
  * shifted grid of n steps with shift S is s = S u / (1 + (S - 1) u) over u falling from
  * u_0:
  *
- *     unipc   u_k = 0.999f (1 - k/n)     SkyworkAI/SkyReels-V2
- * scheduler/fm_solvers_unipc.py dpm++   u_k = 1 - k/n              Wan-Video/Wan2.1
- * wan/utils/fm_solvers.py euler   u_k = 1 - k/n              the same grid, with Euler
- * updates
+ *     unipc   u_k = u_0 - k u_0 / n, u_0 = 0.999f
+ *             SkyworkAI/SkyReels-V2 scheduler/fm_solvers_unipc.py
+ *     dpm++   the same with u_0 = 1, Wan-Video/Wan2.1 wan/utils/fm_solvers.py
+ *     euler   the grid of unipc, with Euler updates
+ *
+ * The order of operations is that of the originals: trunc(1000 s) depends on it.
  *
  * The network is shown trunc(1000 s); the solver uses s rounded to fp32, held in
  * double. sigma[n] = 0.

@@ -1,7 +1,7 @@
 """check_originals - the original model code gives the stored outputs
 
-Usage: check_originals.py SKYREELS_V2 WAN21 - clones as for make_samplers.py; needs einops
-besides requirements.txt. Writes nothing. The model files of Wan2.1 (transformer, VAE,
+Usage: check_originals.py SKYREELS_V2 WAN21 - clones as for make_samplers.py. Writes
+nothing. The model files of Wan2.1 (transformer, VAE,
 UMT5) and SkyReels-V2 (transformer) load our original-layout files strictly and run in
 fp64: attention is replaced by torch's, and fp32 and bf16 read as fp64 in their code.
 """
@@ -96,7 +96,8 @@ def check_sky(module, name):
 
 def check_vae(module):
     model = module.WanVAE_(dim=3, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2,
-                           attn_scales=[], temperal_downsample=[False, True, True]).eval()
+                           attn_scales=[],
+                           temperal_downsample=[False, True, True]).eval()
     model.load_state_dict(FILES[path("vae", "Wan2.1_VAE.pth")], strict=True)
     with open(path("vae", "vae", "config.json"), encoding="utf-8") as f:
         c = json.load(f)

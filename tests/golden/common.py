@@ -57,7 +57,7 @@ def stored(state):
 
 @contextlib.contextmanager
 def fp64_everywhere():
-    """Libraries widen to fp32 with Tensor.float(); inside this block that means fp64."""
+    """Libraries widen to fp32 with Tensor.float(): in this block that means fp64."""
     keep = torch.Tensor.float
     torch.Tensor.float = torch.Tensor.double
     try:
@@ -84,7 +84,7 @@ def save_json(obj, *parts, sort=True):
 
 
 def save_sharded(tensors, n_shards, stem, *folder):
-    """Shards of about equal size with the index that diffusers and transformers write."""
+    """Shards of about equal size, with the index that diffusers writes."""
     total = sum(t.numel() * t.element_size() for t in tensors.values())
     shards, size = [{}], 0
     for name in sorted(tensors):

@@ -44,7 +44,7 @@ def sample(dit, x, cond, uncond, n, shift, g, solver):
 
 
 def force(dit, x, cond, uncond, c, ready, prefix_noise):
-    """One segment of diffusion forcing; prefix_noise [rows, 16, ready, h, w] or None."""
+    """One segment of diffusion forcing; prefix_noise [rows, 16, ready, h, w]."""
     times, sigmas = spec.unipc_schedule(c["steps"], c["shift"])
     value = [999] + times + [0]
     frames, x = x.shape[1], x.clone()
@@ -134,7 +134,8 @@ def make_long(cases):
     print("long, std", float(full.std()), "fp32 is off by", rel_l2(keep, full))
     save(dict(noise0=noise[0], noise1=noise[1], prefix_noise1=pn.float(), cond=cond,
               uncond=uncond, latents=full), "e2e", "forcing_long.safetensors")
-    cases["forcing_long"] = dict(c, num_frames=29, base_num_frames=17, overlap_history=5)
+    cases["forcing_long"] = dict(c, num_frames=29, base_num_frames=17,
+                                 overlap_history=5)
 
 
 def encode(prompt, dtype):
@@ -184,8 +185,9 @@ def make_model_folder():
     save_json({"_class_name": "UniPCMultistepScheduler", "_diffusers_version": "0.33.0",
                "flow_shift": 3.0, "num_train_timesteps": 1000,
                "prediction_type": "flow_prediction", "solver_order": 2,
-               "solver_type": "bh2", "use_flow_sigmas": True, "final_sigmas_type": "zero",
-               "lower_order_final": True, "predict_x0": True},
+               "solver_type": "bh2", "use_flow_sigmas": True,
+               "final_sigmas_type": "zero", "lower_order_final": True,
+               "predict_x0": True},
               "model", "scheduler", "scheduler_config.json")
 
 

@@ -39,7 +39,8 @@ def load(folder, file):
 
 def matrix_function(folder):
     """The method alone: its file imports video readers that are not needed."""
-    file = os.path.join(folder, "skyreels_v2_infer/pipelines/diffusion_forcing_pipeline.py")
+    file = os.path.join(folder, "skyreels_v2_infer", "pipelines",
+                        "diffusion_forcing_pipeline.py")
     with open(file, encoding="utf-8") as f:
         tree = ast.parse(f.read())
     node = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)
@@ -78,8 +79,9 @@ def solvers(kind, n, shift, classes):
     if kind == "unipc":
         times, sigmas = spec.unipc_schedule(n, shift)
         ref = classes["unipc"](num_train_timesteps=1000, shift=1)
-        other = UniPCMultistepScheduler(prediction_type="flow_prediction", solver_order=2,
-                                        use_flow_sigmas=True, flow_shift=shift)
+        other = UniPCMultistepScheduler(prediction_type="flow_prediction",
+                                        solver_order=2, use_flow_sigmas=True,
+                                        flow_shift=shift)
         own = spec.UniPC(sigmas)
     else:
         times, sigmas = spec.dpm_schedule(n, shift)
@@ -162,8 +164,8 @@ def setting(rng, i):
             if lag * (window // block) < n:
                 continue
         ready = rng.choice([0, rng.randint(0, blocks * block - 1)])
-        return dict(n=n, shift=rng.choice(SHIFTS), frames=frames, window=window, lag=lag,
-                    ready=ready, block=block)
+        return dict(n=n, shift=rng.choice(SHIFTS), frames=frames, window=window,
+                    lag=lag, ready=ready, block=block)
 
 
 def make_matrices(original):
@@ -173,8 +175,8 @@ def make_matrices(original):
             c = setting(rng, i)
             times, _ = spec.unipc_schedule(c["n"], c["shift"])
             matrix, index, mask, windows = original(
-                None, c["frames"], torch.tensor(times), c["window"], c["lag"], c["ready"],
-                c["block"])
+                None, c["frames"], torch.tensor(times), c["window"], c["lag"],
+                c["ready"], c["block"])
             value = [999] + times + [0]
             b, rows = c["block"], []
             for j in range(len(index)):
@@ -206,7 +208,8 @@ def make_normals():
                                                   dtype=torch.float32)
         g = generator(seed)
         for j, n in enumerate((32, 20, 48)):
-            out[f"seed{seed}.draw{j}"] = torch.randn(n, generator=g, dtype=torch.float32)
+            out[f"seed{seed}.draw{j}"] = torch.randn(n, generator=g,
+                                                     dtype=torch.float32)
     assert abs(float(out["seed42.n16"][0]) - 1.9269153) < 1e-6
     save(out, "samplers", "torch_cpu_normals.safetensors")
 

@@ -2,8 +2,8 @@
 
 Runs in an environment of its own (requirements-spiece.txt): the published umt5
 tokenizer.json was converted by transformers 4 in mid 2023, and transformers 5 has no
-such converter. Writes data/tokenizer/spiece.model, and into the folder given as argument
-(not committed) tokenizer.json, which make_tokenizer.py runs.
+such converter. Writes data/tokenizer/spiece.model, and into the folder given as
+argument (not committed) tokenizer.json, which make_tokenizer.py runs.
 """
 
 import contextlib
@@ -45,8 +45,8 @@ def train():
             f.write("\n".join(training_text()) + "\n")
         # relative names: the model file stores them
         sentencepiece.SentencePieceTrainer.train(
-            input="text.txt", model_prefix="spiece", model_type="unigram", vocab_size=2000,
-            normalization_rule_name="nmt_nfkc", byte_fallback=True,
+            input="text.txt", model_prefix="spiece", model_type="unigram",
+            vocab_size=2000, normalization_rule_name="nmt_nfkc", byte_fallback=True,
             character_coverage=0.9995, pad_id=0, eos_id=1, bos_id=2, unk_id=3,
             num_threads=1, minloglevel=2)
         with open("spiece.model", "rb") as f:

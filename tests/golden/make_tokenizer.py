@@ -1,10 +1,10 @@
 """make_tokenizer - prompts, what cleaning makes of them, and their token ids
 
-Usage: make_tokenizer.py FOLDER, the folder into which make_spiece.py wrote tokenizer.json.
+Usage: make_tokenizer.py FOLDER, where make_spiece.py wrote tokenizer.json.
 Cleaning is diffusers' own prompt_clean with ftfy installed. The ids come from the
 tokenizers library on the converted tokenizer.json with the special tokens registered as
-the published tokenizer_config.json registers them. Prompts in which ftfy repairs mojibake
-are left out (printed): that step is out of scope.
+the published tokenizer_config.json registers them. Prompts in which ftfy repairs
+mojibake are left out (printed): that step is out of scope.
 """
 
 import json
@@ -26,7 +26,8 @@ def fast_tokenizer(folder):
     tok = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     names = ["<pad>", "</s>", "<s>", "<unk>"]
     names += [f"<extra_id_{i}>" for i in range(299, -1, -1)]
-    tok.add_special_tokens([AddedToken(n, normalized=False, special=True) for n in names])
+    tok.add_special_tokens([AddedToken(n, normalized=False, special=True)
+                            for n in names])
     assert tok.get_vocab_size() == 2300 and tok.token_to_id("<extra_id_0>") == 2299
     tok.enable_truncation(LENGTH)
     tok.enable_padding(length=LENGTH, pad_id=0, pad_token="<pad>")
@@ -43,7 +44,8 @@ def main():
     if len(sys.argv) != 2:
         sys.exit("usage: make_tokenizer.py FOLDER (with tokenizer.json)")
     tok = fast_tokenizer(sys.argv[1])
-    sp = sentencepiece.SentencePieceProcessor(model_file=path("tokenizer", "spiece.model"))
+    sp = sentencepiece.SentencePieceProcessor(
+        model_file=path("tokenizer", "spiece.model"))
     hf, spm = [], []
     for prompt in all_prompts():
         if ftfy.fix_text(prompt) != ftfy.fix_text(prompt, fix_encoding=False):

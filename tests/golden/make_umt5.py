@@ -3,9 +3,9 @@
 width 48 (= text width of the tiny transformers), 4 heads of 10, ffn 70, 3 layers, 2304
 rows of vocabulary (2000 pieces, 300 typed extra ids, 4 spare rows: the shape of the
 published model around data/tokenizer/spiece.model). transformers' UMT5EncoderModel runs
-in fp64 with its norm in fp64 as well, on 512 ids with the mask, as the pipelines feed it;
-only the first n rows are kept. A forward written from the formulas, on n ids and with
-the integer bucket table, must agree to 1e-12.
+in fp64 with its norm in fp64 as well, on 512 ids with the mask, as the pipelines feed
+it; only the first n rows are kept. A forward written from the formulas, on n ids and
+with the integer bucket table, must agree to 1e-12.
 """
 
 import collections
@@ -34,7 +34,8 @@ ORIGINAL = {  # transformers part -> original part, all applied
     "encoder.block.": "blocks.", ".layer.0.layer_norm.": ".norm1.",
     ".layer.1.layer_norm.": ".norm2.",
     ".layer.0.SelfAttention.relative_attention_bias.": ".pos_embedding.embedding.",
-    ".layer.0.SelfAttention.": ".attn.", ".layer.1.DenseReluDense.wi_0.": ".ffn.gate.0.",
+    ".layer.0.SelfAttention.": ".attn.",
+    ".layer.1.DenseReluDense.wi_0.": ".ffn.gate.0.",
     ".layer.1.DenseReluDense.wi_1.": ".ffn.fc1.",
     ".layer.1.DenseReluDense.wo.": ".ffn.fc2.",
 }
@@ -117,8 +118,12 @@ def make_model():
     save_json(CONFIG, "umt5", "text_encoder", "config.json")
     save_sharded(stored(state), 2, "model", "umt5", "text_encoder")
     named = {original_name(k): v for k, v in state.items()}
-    order = sorted(named, key=lambda k: (k == "norm.weight", k != "token_embedding.weight",
-                   k.split(".")[1], next((i for i, p in enumerate(ORDER) if p in k), -1)))
+
+    def place(k):
+        part = next((i for i, p in enumerate(ORDER) if p in k), -1)
+        return k == "norm.weight", k != "token_embedding.weight", k.split(".")[1], part
+
+    order = sorted(named, key=place)
     pth = collections.OrderedDict((k, named[k].bfloat16()) for k in order)
     torch.save(pth, path("umt5", "models_t5_umt5-xxl-enc-bf16.pth"))
     loaded = UMT5EncoderModel.from_pretrained(path("umt5", "text_encoder", ""),

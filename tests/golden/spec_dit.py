@@ -62,8 +62,9 @@ class SpecDit:
         return (p @ v).transpose(0, 1).flatten(1)
 
     def qkv(self, x, ctx, name):
-        q = rms(self.linear(x, name + ".q"), self.w[name + ".norm_q.weight"], self.eps)
-        k = rms(self.linear(ctx, name + ".k"), self.w[name + ".norm_k.weight"], self.eps)
+        gq, gk = self.w[name + ".norm_q.weight"], self.w[name + ".norm_k.weight"]
+        q = rms(self.linear(x, name + ".q"), gq, self.eps)
+        k = rms(self.linear(ctx, name + ".k"), gk, self.eps)
         return q, k, self.linear(ctx, name + ".v")
 
     def tables(self, t, fps):
@@ -73,7 +74,8 @@ class SpecDit:
         e0 = self.linear(F.silu(e), "time_projection.1")
         if "fps_embedding.weight" in self.w:
             g = self.w["fps_embedding.weight"][0 if fps == 16 else 1]
-            g = self.linear(F.silu(self.linear(g, "fps_projection.0")), "fps_projection.2")
+            g = F.silu(self.linear(g, "fps_projection.0"))
+            g = self.linear(g, "fps_projection.2")
             e0 = e0 + g
         return e, e0.unflatten(1, (6, -1))
 

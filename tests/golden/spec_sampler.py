@@ -18,8 +18,8 @@ def shifted(u, shift):
 def schedule(n, shift, top):
     """(timesteps, sigmas): integers, and fp32 values with a final 0.
 
-    The grid is rounded as numpy.linspace rounds it, k * (-top / n) + top: with top * (1 -
-    k / n) some products that are whole numbers truncate to another timestep.
+    The grid is rounded as numpy.linspace rounds it, k * (-top / n) + top: with
+    top * (1 - k / n) some products that are whole numbers truncate to another timestep.
     """
     s = [shifted(k * (-top / n) + top, shift) for k in range(n)]
     return [int(1000 * x) for x in s], [float(np.float32(x)) for x in s] + [0.0]
