@@ -26,4 +26,7 @@
 #define TOL_YUV444_BYTE 2 /* three roundings of at most one half, times up to 2.02 */
 #define TOL_MP4_BYTE 20   /* x264 at crf 10 on smooth 4:2:0 pictures */
 
+/* Operands of 8 significant bits, through the three layers of a text encoder. */
+#define TOL_TEXT_ENCODER_BF16 2e-2
+
 #endif
