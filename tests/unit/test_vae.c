@@ -301,6 +301,36 @@ static void impossible_requests_are_refused(void **state)
     ops_close(ops);
 }
 
+static void wrong_weights_are_refused(void **state)
+{
+    struct vae_shape shape = {16, 16, 1, DT_F32};
+    struct err e = ERR_INIT;
+    struct vae_decode *d;
+    struct vae_encode *c;
+    struct arena arena;
+    struct weights *none;
+    struct vae *v;
+    struct rig r;
+
+    (void)state;
+    rig_make(&r, "cpu", &CONFIG);
+    assert_int_equal(vae_create(&OTHER, r.weights, r.ops, &v, &e), ST_INPUT);
+    assert_non_null(strstr(e.text, "encoder.conv1.weight"));
+    assert_int_equal(weights_from_entries(NULL, 0, &none, &e), ST_OK);
+    assert_int_equal(vae_create(&CONFIG, none, r.ops, &v, &e), ST_OK);
+    arena_init(&arena, NULL, 0);
+    assert_int_equal(vae_decode_begin(v, &shape, NULL, &arena, &d, &e), ST_INPUT);
+    assert_non_null(strstr(e.text, "decoder"));
+    assert_int_equal(vae_encode_begin(v, &shape, NULL, &arena, &c, &e), ST_INPUT);
+    assert_non_null(strstr(e.text, "encoder"));
+    vae_destroy(v);
+    vae_destroy(NULL);
+    vae_decode_end(NULL);
+    vae_encode_end(NULL);
+    weights_close(none);
+    rig_release(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +343,7 @@ int main(void)
         cmocka_unit_test(bf16_is_close),
         cmocka_unit_test(plan_of_the_published_model),
         cmocka_unit_test(impossible_requests_are_refused),
+        cmocka_unit_test(wrong_weights_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
