@@ -3,9 +3,9 @@
 
 #include <cblas.h>
 
-void blas_single_threaded(void)
+void blas_threads(int n)
 {
-    openblas_set_num_threads(1);
+    openblas_set_num_threads(n);
 }
 
 void blas_nt(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride,

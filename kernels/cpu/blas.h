@@ -10,8 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Pin OpenBLAS to one thread per call, for the whole process. */
-void blas_single_threaded(void);
+/* Threads of each later call, for the whole process; cpu_open sets 1, and only a
+ * benchmark that wants OpenBLAS's own threads says anything else. */
+void blas_threads(int n);
 
 /* c[m,n] = a[m,k] b[n,k]^T, added to c when `add`. Strides count floats per row. */
 void blas_nt(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride,

@@ -187,7 +187,7 @@ enum status cpu_open(const struct ops_options *opt, struct ops *out, struct err 
         return err_set(e, ST_RESOURCE, "no memory for the cpu backend");
     TRY_GOTO(st, pool_create(opt ? opt->threads : 0, &cpu->pool, e), err_free);
     cpu->threads = pool_threads(cpu->pool);
-    blas_single_threaded();
+    blas_threads(1);
     out->backend = &cpu_backend;
     out->self = cpu;
     return ST_OK;
