@@ -5,7 +5,7 @@
  * follow, by field number:
  *
  *     model      1 piece (repeated), 2 trainer, 3 normaliser, 5 denormaliser
- *     piece      1 string, 2 score, 3 kind
+ *     piece      1 string, 2 score, 3 kind (2: unknown)
  *     trainer    3 model type (1: unigram)
  *     normaliser 2 character map
  */
@@ -27,7 +27,11 @@ enum {
 
 enum { TRAINER_MODEL_TYPE = 3, TYPE_UNIGRAM = 1, NORMALISER_CHARSMAP = 2 };
 
-enum { PIECE_TEXT = 1, PIECE_MAX_BYTES = 1024 };
+enum { PIECE_TEXT = 1, PIECE_KIND = 3, KIND_UNKNOWN = 2, PIECE_MAX_BYTES = 1024 };
+
+struct counts {
+    int pieces, unknown;
+};
 
 /* A message that is being read, and the field that was read last. */
 struct walk {
@@ -100,16 +104,26 @@ static enum status broken(const char *name, const char *what, struct err *e)
     return err_set(e, ST_INPUT, "bad tokenizer '%s': %s", name, what);
 }
 
-static enum status check_piece(struct walk w, const char *name, struct err *e)
+static enum status check_piece(struct walk w, const char *name, struct counts *counts,
+                               struct err *e)
 {
+    size_t text = 0;
+
+    if (++counts->pieces > SPM_FILE_MAX_PIECES)
+        return err_set(e, ST_INPUT, "bad tokenizer '%s': more than %d pieces", name,
+                       SPM_FILE_MAX_PIECES);
     while (w.at < w.end) {
         if (!field_read(&w))
             return broken(name, "a piece is cut off", e);
-        if (w.field == PIECE_TEXT && w.wire == WIRE_BYTES && w.n > PIECE_MAX_BYTES)
-            return err_set(e, ST_INPUT,
-                           "bad tokenizer '%s': a piece of %zu bytes, %d at most", name,
-                           w.n, PIECE_MAX_BYTES);
+        if (w.field == PIECE_TEXT && w.wire == WIRE_BYTES)
+            text = w.n;
+        if (w.field == PIECE_KIND && w.wire == WIRE_VARINT)
+            counts->unknown += w.number == KIND_UNKNOWN;
     }
+    if (text < 1 || text > PIECE_MAX_BYTES)
+        return err_set(e, ST_INPUT,
+                       "bad tokenizer '%s': a piece of %zu bytes, must be 1 to %d",
+                       name, text, PIECE_MAX_BYTES);
     return ST_OK;
 }
 
@@ -148,7 +162,7 @@ enum status spm_file_check(const void *bytes, size_t n, const char *name,
 {
     struct walk w = {.at = bytes, .end = (const unsigned char *)bytes + n};
     struct spm_file found = {NULL, 0}, other;
-    int pieces = 0;
+    struct counts counts = {0, 0};
 
     while (w.at < w.end) {
         if (!field_read(&w))
@@ -156,9 +170,7 @@ enum status spm_file_check(const void *bytes, size_t n, const char *name,
         if (w.wire != WIRE_BYTES)
             continue;
         if (w.field == MODEL_PIECE) {
-            if (++pieces > SPM_FILE_MAX_PIECES)
-                return broken(name, "more than 524288 pieces", e);
-            TRY(check_piece(walk_into(&w), name, e));
+            TRY(check_piece(walk_into(&w), name, &counts, e));
         } else if (w.field == MODEL_TRAINER) {
             TRY(check_trainer(walk_into(&w), name, e));
         } else if (w.field == MODEL_NORMALISER) {
@@ -167,8 +179,11 @@ enum status spm_file_check(const void *bytes, size_t n, const char *name,
             TRY(check_normaliser(walk_into(&w), name, &other, e));
         }
     }
-    if (pieces == 0)
+    if (counts.pieces == 0)
         return broken(name, "no pieces in it", e);
+    if (counts.unknown != 1)
+        return err_set(e, ST_INPUT, "bad tokenizer '%s': %d unknown pieces, must be 1",
+                       name, counts.unknown);
     *out = found;
     return ST_OK;
 }

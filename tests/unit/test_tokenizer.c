@@ -268,6 +268,43 @@ static void damaged_files_are_refused_or_harmless(void **state)
     free(good);
 }
 
+/* Made by hand: what the file must have beside sound framing. */
+static void files_without_the_needful_are_refused(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *why;
+    } files[] = {
+        {"\x0a\x03\x0a\x01"
+         "a",
+         5, "0 unknown pieces, must be 1"},
+        {"\x0a\x05\x0a\x01u\x18\x02\x0a\x05\x0a\x01v\x18\x02", 14,
+         "2 unknown pieces, must be 1"},
+        {"\x0a\x04\x0a\x00\x18\x02", 6, "a piece of 0 bytes, must be 1 to 1024"},
+        {"\x0a\x05\x0a\x01u\x18\x02\x12\x02\x18\x02", 11,
+         "the model is not of the unigram kind"},
+        {"\x0a\x05\x0a\x01u\x18\x02\x1a\x05\x12\x03\x00\x00\x00", 14,
+         "the character map points outside itself"},
+        {"\x0a\x05\x0a\x09u\x18\x02", 7, "a piece is cut off"},
+        {"\x12\x00", 2, "no pieces in it"},
+        {"\x0b\x00", 2, "the file is cut off or not a SentencePiece model"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        struct tokenizer *t = NULL;
+        struct err e = ERR_INIT;
+        char want[128];
+
+        snprintf(want, sizeof want, "bad tokenizer 'x': %s", files[i].why);
+        assert_int_equal(tokenizer_open_bytes(files[i].bytes, files[i].n, "x",
+                                              &TOKENIZER_DEFAULT, &t, &e),
+                         ST_INPUT);
+        assert_string_equal(e.text, want);
+    }
+}
+
 /* Every unit of the character map sent astray, one at a time. */
 static void character_map_cannot_point_outside(void **state)
 {
@@ -320,6 +357,7 @@ int main(void)
         cmocka_unit_test(broken_utf8_counts_as_replacement_characters),
         cmocka_unit_test(demonstration_tokenizer_has_the_ids_of_umt5),
         cmocka_unit_test(damaged_files_are_refused_or_harmless),
+        cmocka_unit_test(files_without_the_needful_are_refused),
         cmocka_unit_test(character_map_cannot_point_outside),
         cmocka_unit_test(wrong_files_and_settings_have_their_own_message),
     };
