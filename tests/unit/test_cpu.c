@@ -299,9 +299,7 @@ static void test_frames_of_convolution(void **state)
     free(b);
 }
 
-/* ---- rows
- * ------------------------------------------------------------------------------------
- */
+/* ---- rows ----------------------------------------------------------------------- */
 
 /* A quantised, modulated row longer than the stack buffer equals the same row written
  * as floats and quantised afterwards. */
@@ -447,9 +445,7 @@ static void test_bf16_rounding(void **state)
     free(got);
 }
 
-/* ---- pool
- * ----------------------------------------------------------------------------------------
- */
+/* ---- pool ----------------------------------------------------------------------- */
 
 enum { ITEMS = 1000 };
 
