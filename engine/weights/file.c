@@ -186,7 +186,8 @@ enum status folder_open(const char *path, struct folder *out, struct err *e)
 enum status folder_open_at(const struct folder *dir, const char *name,
                            struct folder *out, struct err *e)
 {
-    char *path = path_join(dir->path, name);
+    bool itself = strcmp(name, ".") == 0;
+    char *path = itself ? strdup(dir->path) : path_join(dir->path, name);
 
     if (!path)
         return err_set(e, ST_RESOURCE, "cannot open '%s': out of memory", name);

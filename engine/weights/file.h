@@ -51,6 +51,7 @@ enum status file_json_at(const struct folder *dir, const char *name,
 void file_close(struct file *f);
 
 enum status folder_open(const char *path, struct folder *out, struct err *e);
+/* A folder inside; "." opens the same one again. */
 enum status folder_open_at(const struct folder *dir, const char *name,
                            struct folder *out, struct err *e);
 void folder_close(struct folder *dir);

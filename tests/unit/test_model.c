@@ -1,0 +1,361 @@
+/* test_model.c - model folders of both layouts: recognised, checked, described */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/weights/model.h"
+#include "engine/weights/safetensors.h"
+#include "tests/scratch.h"
+
+#define DATA FF_GOLDEN_DIR
+
+static void original_folder(struct scratch *s, const char *dit)
+{
+    char from[512];
+
+    scratch_create(s);
+    snprintf(from, sizeof(from), DATA "/dit/%s/original", dit);
+    scratch_copy_all(s, "m", from);
+    scratch_copy(s, "m/Wan2.1_VAE.pth", DATA "/vae/Wan2.1_VAE.pth");
+    scratch_copy(s, "m/models_t5_umt5-xxl-enc-bf16.pth",
+                 DATA "/umt5/models_t5_umt5-xxl-enc-bf16.pth");
+    scratch_copy(s, "m/google/umt5-xxl/spiece.model", DATA "/tokenizer/spiece.model");
+}
+
+static void diffusers_folder(struct scratch *s, const char *dit)
+{
+    char from[512];
+
+    scratch_create(s);
+    snprintf(from, sizeof(from), DATA "/dit/%s/transformer", dit);
+    scratch_copy_all(s, "m/transformer", from);
+    scratch_copy_all(s, "m/vae", DATA "/vae/vae");
+    scratch_copy_all(s, "m/text_encoder", DATA "/umt5/text_encoder");
+    scratch_copy(s, "m/tokenizer/spiece.model", DATA "/tokenizer/spiece.model");
+    scratch_copy(s, "m/model_index.json", DATA "/model/model_index.json");
+    scratch_copy_all(s, "m/scheduler", DATA "/model/scheduler");
+}
+
+static struct model *opened(const char *path, enum model_kind kind)
+{
+    struct model_options opt = {.need = MODEL_ALL, .kind = kind};
+    struct err e = ERR_INIT;
+    struct model *m = NULL;
+
+    if (model_open(path, &opt, &m, &e) != ST_OK)
+        fail_msg("%s", e.text);
+    return m;
+}
+
+static void assert_refused(const char *path, enum status wanted, const char *reason)
+{
+    struct model_options opt = {.need = MODEL_ALL};
+    struct err e = ERR_INIT;
+    struct model *m = NULL;
+    enum status st = model_open(path, &opt, &m, &e);
+
+    assert_null(m);
+    if (st != wanted || !strstr(e.text, reason))
+        fail_msg("status %d, '%s' lacks '%s'", st, e.text, reason);
+}
+
+static void original_layout_opens(void **state)
+{
+    struct scratch s;
+    struct model *m;
+
+    (void)state;
+    original_folder(&s, "wan_a");
+    m = opened(scratch_path(&s, "m"), MODEL_KIND_AUTO);
+    assert_int_equal(m->layout, MODEL_ORIGINAL);
+    assert_int_equal(m->dit.family, FAMILY_WAN);
+    assert_false(m->dit.diffusion_forcing);
+    assert_int_equal(m->dit.dim, 80);
+    assert_int_equal(m->dit.heads, 4);
+    assert_int_equal(m->dit.layers, 2);
+    assert_int_equal(m->dit.ffn_dim, 150);
+    assert_int_equal(m->dit.text_dim, 48);
+    assert_int_equal(m->dit.text_len, 512);
+    assert_int_equal(m->dit.freq_dim, 256);
+    assert_int_equal(m->text.dim, 48);
+    assert_int_equal(m->text.vocab, 2304);
+    assert_int_equal(m->text.max_distance, 128);
+    assert_int_equal(m->vae_config.base_dim, 3);
+    assert_int_equal(m->vae_config.dim_mult[2], 4);
+    assert_false(m->vae_config.temporal_down[0]);
+    assert_true(m->vae_config.temporal_down[2]);
+    assert_true(fabsf(m->vae_config.std[15] - 1.9160f) < 1e-6f);
+    assert_int_equal(m->vae.n, 194);
+    assert_non_null(strstr(m->tokenizer, "google/umt5-xxl/spiece.model"));
+    assert_string_equal(m->description, "Wan2.1 T2V of custom size (240924 parameters) "
+                                        "(original layout, bf16+fp32)");
+    model_close(m);
+    scratch_remove(&s);
+}
+
+static void assert_same_component(const struct component *a, const struct component *b)
+{
+    assert_int_equal(a->n, b->n);
+    for (int i = 0; i < a->n; i++) {
+        assert_string_equal(a->list[i].name, b->list[i].name);
+        assert_int_equal(stored_elements(a->list[i].stored),
+                         stored_elements(b->list[i].stored));
+    }
+}
+
+static void both_layouts_give_the_same_names(void **state)
+{
+    struct scratch a, b;
+    struct model *x, *y;
+
+    (void)state;
+    original_folder(&a, "sky_fps");
+    diffusers_folder(&b, "sky_fps");
+    x = opened(scratch_path(&a, "m"), MODEL_KIND_AUTO);
+    y = opened(scratch_path(&b, "m"), MODEL_KIND_AUTO);
+    assert_int_equal(y->layout, MODEL_DIFFUSERS);
+    assert_true(y->transformer.renamed && y->vae.renamed && y->text_encoder.renamed);
+    assert_same_component(&x->transformer, &y->transformer);
+    assert_same_component(&x->text_encoder, &y->text_encoder);
+    assert_same_component(&x->vae, &y->vae);
+    assert_memory_equal(&x->dit, &y->dit, sizeof(x->dit));
+    assert_memory_equal(&x->vae_config, &y->vae_config, sizeof(x->vae_config));
+    assert_true(x->dit.has_fps && x->dit.diffusion_forcing);
+    assert_int_equal(x->dit.family, FAMILY_SKYREELS);
+    assert_true(y->scheduler.there);
+    assert_true(y->scheduler.flow_shift == 3.0);
+    assert_string_equal(y->scheduler.class_name, "UniPCMultistepScheduler");
+    model_close(x);
+    model_close(y);
+    scratch_remove(&a);
+    scratch_remove(&b);
+}
+
+static void forcing_comes_from_names_or_the_override(void **state)
+{
+    struct scratch s;
+    struct model *m;
+
+    (void)state;
+    original_folder(&s, "wan_a");
+    assert_int_equal(
+        rename(scratch_path(&s, "m"), scratch_path(&s, "SkyReels-V2-DF-tiny")), 0);
+    m = opened(scratch_path(&s, "SkyReels-V2-DF-tiny"), MODEL_KIND_AUTO);
+    assert_true(m->dit.diffusion_forcing);
+    assert_int_equal(m->dit.family, FAMILY_SKYREELS);
+    assert_non_null(strstr(m->description, "SkyReels-V2 DF"));
+    model_close(m);
+    m = opened(scratch_path(&s, "SkyReels-V2-DF-tiny/"), MODEL_KIND_PLAIN);
+    assert_false(m->dit.diffusion_forcing);
+    model_close(m);
+    scratch_remove(&s);
+}
+
+static void missing_parts_say_what_was_tried(void **state)
+{
+    struct model_options opt = {.need = MODEL_TRANSFORMER,
+                                .optional = MODEL_VAE | MODEL_TEXT};
+    struct err e = ERR_INIT;
+    struct model *m = NULL;
+    struct scratch s;
+
+    (void)state;
+    original_folder(&s, "wan_a");
+    unlink(scratch_path(&s, "m/Wan2.1_VAE.pth"));
+    assert_refused(scratch_path(&s, "m"), ST_INPUT, "no VAE in '");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT,
+                   "Wan2.1_VAE.pth, Wan2.1_VAE.safetensors");
+    assert_int_equal(model_open(scratch_path(&s, "m"), &opt, &m, &e), ST_OK);
+    assert_null(m->vae.source);
+    assert_non_null(m->text_encoder.source);
+    assert_null(m->tokenizer);
+    model_close(m);
+    assert_refused(scratch_path(&s, "none"), ST_INPUT, "No such file");
+    assert_refused(scratch_path(&s, "m/config.json"), ST_INPUT, "not a folder");
+    scratch_remove(&s);
+}
+
+static void contradictions_are_refused(void **state)
+{
+    static const struct {
+        const char *config, *reason;
+    } cases[] = {
+        {"{\"num_heads\": 4, \"dim\": 1536}", "'dim' is 1536, the tensors say 80"},
+        {"{\"num_heads\": 3}", "3 heads do not divide width 80"},
+        {"{}", "must say num_heads"},
+        {"[]", "not an object"},
+        {"{\"num_heads\": 4, \"patch_size\": [1,4,4]}", "'patch_size' is not the one"},
+        {"{\"num_heads\": 4, \"qk_norm\": \"layer\"}", "'qk_norm' is 'layer'"},
+        {"{\"num_heads\": 4, \"qk_norm\": false}", "'qk_norm' is false"},
+        {"{\"num_heads\": 4, \"cross_attn_norm\": false}",
+         "'cross_attn_norm' is false"},
+        {"{\"num_heads\": 4, \"window_size\": [4, 4]}", "'window_size' is not the one"},
+        {"{\"num_heads\": 4, \"eps\": -1}", "'eps' is -1"},
+        {"{\"num_heads\": 4, \"text_len\": 0}", "'text_len' is 0"},
+        {"{\"num_heads\": 4, \"model_type\": \"x2v\"}", "'model_type' is 'x2v'"},
+        {"{\"num_heads\": 4, \"num_layers\": 3}",
+         "'num_layers' is 3, the tensors say 2"},
+    };
+    struct scratch s;
+
+    (void)state;
+    original_folder(&s, "wan_a");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        scratch_text(&s, "m/config.json", cases[i].config);
+        assert_refused(scratch_path(&s, "m"), ST_INPUT, cases[i].reason);
+    }
+    scratch_remove(&s);
+}
+
+static void other_models_are_recognised(void **state)
+{
+    struct model_options look = {.optional = MODEL_ALL, .allow_unbuilt = true};
+    struct err e = ERR_INIT;
+    struct model *m = NULL;
+    struct scratch s;
+
+    (void)state;
+    original_folder(&s, "wan_a");
+    scratch_text(&s, "m/config.json", "{\"num_heads\": 4, \"model_type\": \"i2v\"}");
+    assert_refused(scratch_path(&s, "m"), ST_UNBUILT,
+                   "an image-to-video model, which is not built yet");
+    assert_int_equal(model_open(scratch_path(&s, "m"), &look, &m, &e), ST_OK);
+    assert_string_equal(m->unbuilt, "an image-to-video model");
+    assert_non_null(strstr(m->description, "an image-to-video model"));
+    model_close(m);
+    scratch_text(&s, "m/config.json", "{\"num_heads\": 4, \"model_type\": \"flf2v\"}");
+    assert_refused(scratch_path(&s, "m"), ST_UNBUILT, "first-and-last-frame");
+    scratch_text(&s, "m/high_noise_model/config.json", "{}");
+    assert_refused(scratch_path(&s, "m"), ST_UNBUILT, "Wan2.2 model of two experts");
+    scratch_remove(&s);
+}
+
+/* Write the transformer again with one tensor more, fewer, renamed or reshaped. */
+static void rewrite(const struct scratch *s, const char *drop, const char *add,
+                    const char *prefix)
+{
+    struct err e = ERR_INIT;
+    struct source *src = NULL;
+    static const int64_t none[] = {0};
+    struct safetensors_item items[256];
+    char names[256][160];
+    int n = 0;
+
+    assert_int_equal(safetensors_open(DATA "/dit/wan_a/original/"
+                                           "diffusion_pytorch_model.safetensors",
+                                      &src, &e),
+                     ST_OK);
+    for (int i = 0; i < source_count(src); i++) {
+        const struct stored *t = source_at(src, i);
+        void *data;
+
+        if (drop && strcmp(t->name, drop) == 0)
+            continue;
+        data = malloc((size_t)t->bytes);
+        assert_int_equal(source_read(src, t, 0, data, (size_t)t->bytes, &e), ST_OK);
+        snprintf(names[n], sizeof(names[n]), "%s%s", prefix, t->name);
+        items[n] = (struct safetensors_item){names[n], t->dtype, t->rank, t->dims,
+                                             data};
+        n++;
+    }
+    if (add)
+        items[n++] = (struct safetensors_item){add, DT_F32, 1, none, NULL};
+    assert_int_equal(
+        safetensors_write(scratch_path(s, "m/diffusion_pytorch_model.safetensors"),
+                          items, n, NULL, &e),
+        ST_OK);
+    for (int i = 0; i < n; i++)
+        free((void *)(uintptr_t)items[i].data);
+    source_close(src);
+}
+
+static void tensors_are_compared_both_ways(void **state)
+{
+    struct scratch s;
+    struct model *m;
+
+    (void)state;
+    original_folder(&s, "wan_a");
+    rewrite(&s, "blocks.1.norm3.bias", NULL, "");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT,
+                   "tensor 'blocks.1.norm3.bias' of the transformer is missing");
+    rewrite(&s, NULL, "blocks.1.norm4.bias", "");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT,
+                   "tensor 'blocks.1.norm4.bias' does not belong to a transformer");
+    rewrite(&s, "blocks.1.norm3.bias", "blocks.1.norm3.bias", "");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT,
+                   "'blocks.1.norm3.bias' is [0], must be [80]");
+    rewrite(&s, NULL, "blocks.1.ffn.0.weight_scale", "");
+    assert_refused(scratch_path(&s, "m"), ST_UNBUILT, "quantised already");
+    rewrite(&s, NULL, "model_type.t2v", "model.diffusion_model.");
+    m = opened(scratch_path(&s, "m"), MODEL_KIND_AUTO);
+    assert_non_null(component_find(&m->transformer, "blocks.1.norm3.bias"));
+    model_close(m);
+    scratch_copy(&s, "m/model.safetensors",
+                 DATA "/dit/wan_a/original/"
+                      "diffusion_pytorch_model.safetensors");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT, "two transformers in '");
+    scratch_remove(&s);
+}
+
+static void parts_must_fit(void **state)
+{
+    struct scratch s;
+
+    (void)state;
+    diffusers_folder(&s, "wan_a");
+    scratch_text(&s, "m/vae/config.json", "{\"z_dim\": 12}");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT,
+                   "'z_dim' is 12, the tensors say 16");
+    scratch_text(&s, "m/vae/config.json",
+                 "{\"temperal_downsample\": [true,true,true]}");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT, "'temperal_downsample' does not");
+    scratch_text(&s, "m/vae/config.json", "{\"latents_mean\": [1]}");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT, "'latents_std' is missing");
+    scratch_text(&s, "m/text_encoder/config.json", "{\"model_type\": \"t5\"}");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT, "'model_type' is 't5', must be");
+    scratch_remove(&s);
+}
+
+/* Promise 29: links and paths inside a model folder lead nowhere else. */
+static void links_are_not_followed(void **state)
+{
+    struct scratch s;
+
+    (void)state;
+    original_folder(&s, "wan_a");
+    assert_int_equal(
+        rename(scratch_path(&s, "m/Wan2.1_VAE.pth"), scratch_path(&s, "vae.pth")), 0);
+    assert_int_equal(symlink("../vae.pth", scratch_path(&s, "m/Wan2.1_VAE.pth")), 0);
+    assert_refused(scratch_path(&s, "m"), ST_INPUT, "symbolic link");
+    unlink(scratch_path(&s, "m/Wan2.1_VAE.pth"));
+    assert_int_equal(mkdir(scratch_path(&s, "m/Wan2.1_VAE.pth"), 0777), 0);
+    assert_refused(scratch_path(&s, "m"), ST_INPUT, "not a regular file");
+    scratch_remove(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(original_layout_opens),
+        cmocka_unit_test(both_layouts_give_the_same_names),
+        cmocka_unit_test(forcing_comes_from_names_or_the_override),
+        cmocka_unit_test(missing_parts_say_what_was_tried),
+        cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(other_models_are_recognised),
+        cmocka_unit_test(tensors_are_compared_both_ways),
+        cmocka_unit_test(parts_must_fit),
+        cmocka_unit_test(links_are_not_followed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
