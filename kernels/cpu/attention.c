@@ -86,8 +86,7 @@ static struct attn_work *attn_work_lay(void *scratch, const struct attn_plan *p)
     return w;
 }
 
-/* ---- scales of 8-bit inputs -------------------------------------------------------
- */
+/* ---- scales of 8-bit inputs --------------------------------------------------- */
 
 /* Scale of element (r, c) of slice h. */
 static float scale_at(const struct tensor *t, int64_t h, int64_t r, int64_t c)
@@ -114,8 +113,7 @@ static float row_scale_at(const struct tensor *t, int64_t h, int64_t r)
     return t->scales.kind == SCALE_NONE ? 1.0f : scale_at(t, h, r, 0);
 }
 
-/* ---- loading tiles ------------------------------------------------------------------
- */
+/* ---- loading tiles ------------------------------------------------------------ */
 
 static void query_tile_load(const struct attn_job *j, struct attn_work *w,
                             const struct tensor *q, int64_t h, int64_t row,
@@ -217,8 +215,7 @@ static void key_tile_load(const struct attn_job *j, struct attn_work *w, int64_t
     }
 }
 
-/* ---- biases
- * --------------------------------------------------------------------------- */
+/* ---- biases ------------------------------------------------------------------- */
 
 /* What is added to the logits of query `pos` and keys [key, key + n), or NULL. */
 static const float *bias_row(const struct op_attention *a, struct attn_work *w,
@@ -241,8 +238,7 @@ static const float *bias_row(const struct op_attention *a, struct attn_work *w,
     return w->bias;
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------ */
 
 FF_CLONES static void add_to(float *restrict o, const float *restrict v, int64_t n)
 {
@@ -288,8 +284,7 @@ static void tile_write(const struct attn_job *j, const struct attn_work *w,
     }
 }
 
-/* ---- items
- * ------------------------------------------------------------------------------ */
+/* ---- items -------------------------------------------------------------------- */
 
 static void key_tile_run(const struct attn_job *j, struct attn_work *w, int64_t h,
                          int64_t pos, int64_t rows, int64_t key)

@@ -60,8 +60,7 @@ static void conv_plan_make(const struct op_conv *a, struct conv_plan *p)
     p->bytes = (p->x_floats + p->w_floats + p->y_floats) * sizeof(float);
 }
 
-/* ---- gathering --------------------------------------------------------------------
- */
+/* ---- gathering ---------------------------------------------------------------- */
 
 static struct corner corner_of(const struct op_conv *a, int64_t pixel)
 {
@@ -132,8 +131,7 @@ static const float *weight_borrow(const struct conv_job *j, int64_t col, int64_t
     return scratch;
 }
 
-/* ---- writing ------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------ */
 
 FF_CLONES static void add_to(float *restrict o, const float *restrict v, int64_t n)
 {
@@ -169,8 +167,7 @@ static void pixel_write(const struct conv_job *j, int64_t pixel, float *v, float
                n, v);
 }
 
-/* ---- items
- * ---------------------------------------------------------------------------- */
+/* ---- items -------------------------------------------------------------------- */
 
 static void conv_item(void *ctx, int64_t item, int worker)
 {

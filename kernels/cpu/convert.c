@@ -3,8 +3,7 @@
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/span.h"
 
-/* ---- quantising
- * ---------------------------------------------------------------------- */
+/* ---- quantising --------------------------------------------------------------- */
 
 static void quant_values(const void *ctx, int64_t row, int64_t col, int64_t n, float *v)
 {
@@ -20,8 +19,7 @@ static void quant_one(const void *ctx, int64_t row)
     rows_emit(a->dst, row, quant_values, a);
 }
 
-/* ---- any strides
- * --------------------------------------------------------------------- */
+/* ---- any strides -------------------------------------------------------------- */
 
 /* Offset of line `line` (all axes but the last, in order). */
 static int64_t line_offset(const struct tensor *t, int64_t line)

@@ -32,7 +32,7 @@ static void cpu_mem_free(void *self, void *p)
     free(p);
 }
 
-/* ---- queues and events: everything is done when the call returns --------------- */
+/* ---- queues and events: everything is done when the call returns -------------- */
 
 static enum status cpu_queue_open(void *self, void *workspace, size_t bytes,
                                   struct queue **out, struct err *e)
@@ -99,7 +99,7 @@ static enum status cpu_copy(void *self, struct queue *q, const struct tensor *ds
     return ST_OK;
 }
 
-/* ---- scratch and rows ----------------------------------------------------------- */
+/* ---- scratch and rows --------------------------------------------------------- */
 
 enum status scratch_check(const struct cpu *cpu, const struct queue *q, size_t bytes,
                           struct err *e)
@@ -143,7 +143,7 @@ void rows_run(const struct cpu *cpu, int64_t rows, int64_t row_work, rows_fn *fn
     pool_run(cpu->pool, ceil_div(rows, per_item), rows_item, &j);
 }
 
-/* ---- the table ------------------------------------------------------------------- */
+/* ---- the table ---------------------------------------------------------------- */
 
 static void cpu_close(void *self)
 {

@@ -16,8 +16,7 @@ FF_CLONES static void add_span(float *restrict v, int64_t n, const float *restri
         v[i] += x[i];
 }
 
-/* ---- gather
- * -------------------------------------------------------------------------- */
+/* ---- gather ------------------------------------------------------------------- */
 
 /* Values [col, col + n) of one head of a row. */
 static void head_load(const struct head_part *part, int64_t row, int64_t h, int64_t col,
@@ -78,8 +77,7 @@ enum status gather_cpu(void *self, struct queue *q, const struct op_gather *a,
     return ST_OK;
 }
 
-/* ---- merge
- * ----------------------------------------------------------------------------- */
+/* ---- merge -------------------------------------------------------------------- */
 
 FF_CLONES static void blend(float *restrict o, int64_t n, float keep,
                             const float *restrict part, float take)

@@ -16,8 +16,7 @@
 
 enum { HEAD_PIECE = 512, GROUP_ROWS = 4 };
 
-/* ---- values ------------------------------------------------------------------------
- */
+/* ---- values ------------------------------------------------------------------- */
 
 float head_row_factor(const struct head_source *s, int64_t row)
 {
@@ -106,8 +105,7 @@ void head_values(const struct head_source *s, int64_t row, float factor, int64_t
         mean_take_off(s, col, n, v);
 }
 
-/* ---- scatter
- * ------------------------------------------------------------------------- */
+/* ---- scatter ------------------------------------------------------------------ */
 
 struct heads_group {
     const struct head_source *src;
@@ -196,8 +194,7 @@ enum status heads_cpu(void *self, struct queue *q, const struct op_heads *a,
     return ST_OK;
 }
 
-/* ---- key sum
- * --------------------------------------------------------------------------- */
+/* ---- key sum ------------------------------------------------------------------ */
 
 struct key_sum_job {
     const struct op_key_sum *a;

@@ -57,7 +57,7 @@ static void linear_plan_make(const struct cpu *cpu, const struct op_linear *a,
     p->bytes = (p->w_floats + p->x_floats + p->y_floats) * sizeof(float);
 }
 
-/* ---- operands ------------------------------------------------------------------ */
+/* ---- operands ----------------------------------------------------------------- */
 
 /* Rows [begin, begin + n) as f32 rows of k, then zero rows up to `full`. */
 static void rows_decode(const struct tensor *t, int64_t begin, int64_t n, int64_t full,
@@ -85,7 +85,7 @@ static const float *rows_borrow(const struct tensor *t, int64_t begin, int64_t n
     return scratch;
 }
 
-/* ---- after the product ----------------------------------------------------------- */
+/* ---- after the product -------------------------------------------------------- */
 
 static float scalar_scale(const struct tensor *t)
 {
@@ -131,8 +131,7 @@ static void tile_finish(const struct op_linear *a, int64_t row, int64_t rows,
     }
 }
 
-/* ---- items ------------------------------------------------------------------------
- */
+/* ---- items -------------------------------------------------------------------- */
 
 static void linear_item(void *ctx, int64_t item, int worker)
 {

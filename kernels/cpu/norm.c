@@ -95,8 +95,7 @@ enum status norm_cpu(void *self, struct queue *q, const struct op_norm *a,
     return ST_OK;
 }
 
-/* ---- residual ----------------------------------------------------------------------
- */
+/* ---- residual ----------------------------------------------------------------- */
 
 FF_CLONES static void gated_add(float *restrict x, int64_t n, const float *restrict y,
                                 const float *restrict gate)

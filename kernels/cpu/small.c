@@ -6,8 +6,7 @@
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/span.h"
 
-/* ---- rows
- * ------------------------------------------------------------------------------ */
+/* ---- rows --------------------------------------------------------------------- */
 
 static void rows_one(const void *ctx, int64_t i)
 {
@@ -35,8 +34,7 @@ enum status rows_cpu(void *self, struct queue *q, const struct op_rows *a,
     return ST_OK;
 }
 
-/* ---- sinusoid
- * ---------------------------------------------------------------------------- */
+/* ---- sinusoid ----------------------------------------------------------------- */
 
 static void sinusoid_one(const void *ctx, int64_t f)
 {
@@ -62,8 +60,7 @@ enum status sinusoid_cpu(void *self, struct queue *q, const struct op_sinusoid *
     return ST_OK;
 }
 
-/* ---- unpatch
- * ----------------------------------------------------------------------------- */
+/* ---- unpatch ------------------------------------------------------------------ */
 
 static void unpatch_one(const void *ctx, int64_t row)
 {
@@ -87,8 +84,7 @@ enum status unpatch_cpu(void *self, struct queue *q, const struct op_unpatch *a,
     return ST_OK;
 }
 
-/* ---- combine
- * ----------------------------------------------------------------------------- */
+/* ---- combine ------------------------------------------------------------------ */
 
 FF_CLONES static void add_times(float *restrict v, int64_t n, float coef,
                                 const float *restrict x)
@@ -129,8 +125,7 @@ enum status combine_cpu(void *self, struct queue *q, const struct op_combine *a,
     return ST_OK;
 }
 
-/* ---- pixels
- * ------------------------------------------------------------------------------ */
+/* ---- pixels ------------------------------------------------------------------- */
 
 FF_CLONES static void to_pixels(uint8_t *restrict out, int64_t n,
                                 const float *restrict v)

@@ -193,7 +193,7 @@ FF_CLONES void span_scale(float *v, int64_t n, float f)
         v[i] *= f;
 }
 
-/* ---- rows with scales and pending ---------------------------------------------- */
+/* ---- rows with scales and pending --------------------------------------------- */
 
 FF_CLONES static void mul_columns(float *restrict v, int64_t n, const float *restrict f)
 {

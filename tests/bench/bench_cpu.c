@@ -46,8 +46,7 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- sgemm ------------------------------------------------------------------------
- */
+/* ---- sgemm -------------------------------------------------------------------- */
 
 struct gemm {
     float *a, *b, *c;
@@ -109,8 +108,7 @@ static double gemm_split(const struct gemm *g)
     return gemm_flops / (seconds() - begin);
 }
 
-/* ---- forward ----------------------------------------------------------------------
- */
+/* ---- forward ------------------------------------------------------------------ */
 
 struct bench {
     struct ops *ops;
@@ -243,8 +241,7 @@ static enum status forward_rate(struct bench *b, double *rate, struct err *e)
     return ST_OK;
 }
 
-/* ---- report -----------------------------------------------------------------------
- */
+/* ---- report ------------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b)
 {
@@ -316,8 +313,18 @@ out_release:
     return st;
 }
 
-/* ---- arguments ---------------------------------------------------------------------
- */
+/* ---- arguments ---------------------------------------------------------------- */
+
+static bool count_read(const char *text, int *out)
+{
+    char *end;
+    long v = strtol(text, &end, 10);
+
+    if (end == text || *end || v < 0 || v > 1000)
+        return false;
+    *out = (int)v;
+    return true;
+}
 
 static bool settings_read(struct settings *s, int argc, char **argv)
 {
@@ -334,10 +341,8 @@ static bool settings_read(struct settings *s, int argc, char **argv)
         if (known)
             s->precision = argv[i + 1];
         for (int j = 0; j < 3; j++) {
-            if (strcmp(argv[i], numbers[j].name) == 0) {
-                *numbers[j].to = atoi(argv[i + 1]);
-                known = true;
-            }
+            if (strcmp(argv[i], numbers[j].name) == 0)
+                known = count_read(argv[i + 1], numbers[j].to);
         }
         if (!known)
             return false;

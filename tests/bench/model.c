@@ -30,8 +30,7 @@ float *bench_numbers(int64_t n, float amplitude)
     return v;
 }
 
-/* ---- one tensor --------------------------------------------------------------------
- */
+/* ---- one tensor --------------------------------------------------------------- */
 
 static enum dtype matrix_dtype(const struct maker *k, const char *name)
 {
@@ -95,8 +94,7 @@ static enum status add_linear(struct maker *k, const char *name, int64_t out,
     return add(k, full, 1, &out, true);
 }
 
-/* ---- the list ----------------------------------------------------------------------
- */
+/* ---- the list ----------------------------------------------------------------- */
 
 static enum status add_attention(struct maker *k, const char *name, int64_t d)
 {

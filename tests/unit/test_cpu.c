@@ -19,8 +19,7 @@
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/span.h"
 
-/* ---- a backend with a queue -------------------------------------------------------
- */
+/* ---- a backend with a queue --------------------------------------------------- */
 
 enum { WORKSPACE = 64 << 20 };
 
@@ -54,8 +53,7 @@ static void rig_close(struct rig *r)
                                             &(struct op_##op){__VA_ARGS__}, NULL), \
                      ST_OK)
 
-/* ---- numbers ------------------------------------------------------------------------
- */
+/* ---- numbers ------------------------------------------------------------------ */
 
 /* n floats in -1 … 1, the same for the same seed; the caller frees. */
 static float *numbers(int64_t n, uint32_t seed)
@@ -100,8 +98,7 @@ static void operand_free(struct tensor *t)
     free(t->scales.data);
 }
 
-/* ---- products
- * ------------------------------------------------------------------------- */
+/* ---- products ----------------------------------------------------------------- */
 
 enum { S = 300, K = 200, D = 530 };
 
@@ -156,8 +153,7 @@ static void test_rows_of_products(void **state)
     check_product(DT_I8);
 }
 
-/* ---- attention
- * --------------------------------------------------------------------------- */
+/* ---- attention ---------------------------------------------------------------- */
 
 enum { HEADS = 2, QUERIES = 150, KEYS = 1100, DIM = 40 };
 
@@ -261,8 +257,7 @@ static void test_masked_keys(void **state)
     free(out);
 }
 
-/* ---- convolution
- * -------------------------------------------------------------------------- */
+/* ---- convolution -------------------------------------------------------------- */
 
 static void convolve(struct rig *r, int64_t frames, float *y)
 {
@@ -299,7 +294,7 @@ static void test_frames_of_convolution(void **state)
     free(b);
 }
 
-/* ---- rows ----------------------------------------------------------------------- */
+/* ---- rows --------------------------------------------------------------------- */
 
 /* A quantised, modulated row longer than the stack buffer equals the same row written
  * as floats and quantised afterwards. */
@@ -326,8 +321,7 @@ static void test_long_rows(void **state)
     free(u);
 }
 
-/* ---- activations
- * ------------------------------------------------------------------------------ */
+/* ---- activations -------------------------------------------------------------- */
 
 /* 1 + tanh(u) is written as 2 / (1 + e^-2u): it would cancel far below zero. */
 static double act_exact(enum act_kind act, double x)
@@ -366,8 +360,7 @@ static void test_activations_are_rounded_once(void **state)
     free(y);
 }
 
-/* ---- conversions
- * -------------------------------------------------------------------------------- */
+/* ---- conversions -------------------------------------------------------------- */
 
 static void check_decode(enum dtype dt, uint32_t codes)
 {
@@ -445,7 +438,7 @@ static void test_bf16_rounding(void **state)
     free(got);
 }
 
-/* ---- pool ----------------------------------------------------------------------- */
+/* ---- pool --------------------------------------------------------------------- */
 
 enum { ITEMS = 1000 };
 
