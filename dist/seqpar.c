@@ -54,6 +54,11 @@ struct span seqpar_tokens(const struct seqpar_group *group, const struct ops *op
                         group->rank);
 }
 
+struct span seqpar_heads(const struct seqpar_group *group, int64_t heads)
+{
+    return shard_heads(heads, group->size, group->rank);
+}
+
 enum status seqpar_create(const struct seqpar_layout *layout, struct ops *ops,
                           struct seqpar **out, struct err *e)
 {
@@ -74,7 +79,7 @@ enum status seqpar_create(const struct seqpar_layout *layout, struct ops *ops,
     sp->layout = *layout;
     sp->ops = ops;
     sp->tokens = seqpar_tokens(&layout->group, ops, layout->tokens);
-    sp->heads = shard_heads(layout->heads, layout->group.size, layout->group.rank);
+    sp->heads = seqpar_heads(&layout->group, layout->heads);
     sp->q_to = calloc(n, sizeof(*sp->q_to));
     sp->k_to = calloc(n, sizeof(*sp->k_to));
     sp->v_to = calloc(n, sizeof(*sp->v_to));

@@ -83,6 +83,9 @@ void seqpar_destroy(struct seqpar *sp);
 struct span seqpar_tokens(const struct seqpar_group *group, const struct ops *ops,
                           int64_t tokens);
 
+/* The heads that this rank attends for. Not collective. */
+struct span seqpar_heads(const struct seqpar_group *group, int64_t heads);
+
 /* Cut what travels and what is attended to; used from the first put to the end of
  * get_o. Counts when the arena does. Not collective. */
 void seqpar_cut(struct seqpar *sp, struct arena *a);

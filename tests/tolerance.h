@@ -6,6 +6,8 @@
 #define TOL_DIT_FORWARD 1e-5    /* two blocks of fp32 sums over a few hundred terms */
 #define TOL_TEXT_ENCODER 1e-5   /* the same, without modulation */
 #define TOL_VAE 1e-4            /* 30 convolutions deep */
+#define TOL_VAE_STEPS 1e-5      /* fp32 against fp32 or double, shallower models */
+#define TOL_VAE_BF16 0.03       /* bf16 pictures between 20 convolutions; 0.013 seen */
 #define TOL_SAMPLED_LATENT 1e-4 /* ten guided steps amplify one forward's 1e-5 */
 
 /* Relative L2 of one attention with normed q and k against doubles. */
@@ -23,5 +25,8 @@
 /* Largest difference of a colour byte after a way through 8-bit YUV. */
 #define TOL_YUV444_BYTE 2 /* three roundings of at most one half, times up to 2.02 */
 #define TOL_MP4_BYTE 20   /* x264 at crf 10 on smooth 4:2:0 pictures */
+
+/* Operands of 8 significant bits, through the three layers of a text encoder. */
+#define TOL_TEXT_ENCODER_BF16 2e-2
 
 #endif

@@ -155,7 +155,7 @@ enum status dit_context_create(const struct dit *m, struct queue *q,
     struct context_scratch s;
     struct dit_context *c = NULL;
     float *constants;
-    size_t mark;
+    size_t mark, kept_mark = arena_mark(kept);
     enum status st;
 
     if (text_rows > m->config.text_len || text->shape[1] != m->config.text_dim)
@@ -173,6 +173,7 @@ enum status dit_context_create(const struct dit *m, struct queue *q,
     free(constants);
     arena_reset(scratch, mark);
     if (st != ST_OK) {
+        arena_reset(kept, kept_mark);
         dit_context_destroy(c);
         return st;
     }

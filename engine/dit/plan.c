@@ -172,9 +172,8 @@ enum status dit_plan(const struct dit_config *config,
                      struct dit_plan *out, struct err *e)
 {
     struct dit_dims n = dims_of(config, precision, shape, ops);
-    struct seqpar_group g = shape->group;
     double all = (double)(shape->frames * shape->grid_h * shape->grid_w);
-    double own_width = (double)(shard_heads(config->heads, g.size, g.rank).count *
+    double own_width = (double)(seqpar_heads(&shape->group, config->heads).count *
                                 (config->dim / config->heads));
     double keys = (double)(shape->contexts * shape->context_rows);
     struct dit_plan p = {.tokens = n.tokens};

@@ -216,6 +216,16 @@ static void request_assert(const struct h5_array *arrays, int n_arrays,
     (void)attrs;
 }
 
+static void request_copy(struct h5_array *arrays, const struct h5_array *from_arrays,
+                         int n_arrays, struct h5_attr *attrs,
+                         const struct h5_attr *from_attrs, int n_attrs)
+{
+    for (int i = 0; i < n_arrays; i++)
+        arrays[i] = from_arrays[i];
+    for (int i = 0; i < n_attrs; i++)
+        attrs[i] = from_attrs[i];
+}
+
 enum status h5_read(const char *path, struct h5_array *arrays, int n_arrays,
                     struct h5_attr *attrs, int n_attrs, struct err *e)
 {
@@ -229,8 +239,7 @@ enum status h5_read(const char *path, struct h5_array *arrays, int n_arrays,
     request_assert(arrays, n_arrays, attrs, n_attrs);
     if (getenv(CHILD_MARK))
         return err_set(e, ST_DEVICE, "main() does not begin with h5_child_main()");
-    memcpy(got_arrays, arrays, (size_t)n_arrays * sizeof(arrays[0]));
-    memcpy(got_attrs, attrs, (size_t)n_attrs * sizeof(attrs[0]));
+    request_copy(got_arrays, arrays, n_arrays, got_attrs, attrs, n_attrs);
     TRY(file_open(path, &file, e));
     args = args_make(arrays, n_arrays, attrs, n_attrs);
     st = args ? child_start(args, file, &stream, &pid, e)
@@ -239,7 +248,6 @@ enum status h5_read(const char *path, struct h5_array *arrays, int n_arrays,
     close(file);
     TRY(st);
     TRY(child_listen(path, stream, pid, got_arrays, n_arrays, got_attrs, n_attrs, e));
-    memcpy(arrays, got_arrays, (size_t)n_arrays * sizeof(arrays[0]));
-    memcpy(attrs, got_attrs, (size_t)n_attrs * sizeof(attrs[0]));
+    request_copy(arrays, got_arrays, n_arrays, attrs, got_attrs, n_attrs);
     return ST_OK;
 }

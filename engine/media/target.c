@@ -99,7 +99,7 @@ void target_close(struct target *t)
 enum status target_temp(struct target *t, int i, struct err *e)
 {
     free(t->temp);
-    if (asprintf(&t->temp, "%s.%ld-%d.part", t->name, (long)getpid(), i) < 0) {
+    if (asprintf(&t->temp, "%.200s.%ld-%d.part", t->name, (long)getpid(), i) < 0) {
         t->temp = NULL;
         return err_set(e, ST_RESOURCE, "no memory for the name '%s'", t->path);
     }

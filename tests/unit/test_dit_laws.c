@@ -265,14 +265,16 @@ static void forward_allocates_nothing(void **state)
     (void)state;
     dl_iterate_phdr(note_blas, NULL);
     case_random(&c, size, 3, 9, 48, 12);
+    if (atomic_load(&allocations) == 0) { /* a sanitizer has malloc */
+        case_release(&c);
+        skip();
+    }
     for (int i = 0; i < 4; i++) {
         o.precision = precisions[i];
         rig_open(&r, &o);
         stand_open(&s, &r, &c, 1, 1);
         pass_open(&p, &s, &r, &c);
         before = atomic_load(&allocations);
-        if (before == 0)
-            skip(); /* a sanitizer has malloc */
         for (int k = 0; k < 3; k++)
             assert_int_equal(dit_forward_run(p.fw, s.q, &p.in, &p.velocity, &e), ST_OK);
         assert_int_equal(ops_queue_wait(r.ops, s.q, &e), ST_OK);
