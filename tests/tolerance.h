@@ -29,4 +29,12 @@
 /* Operands of 8 significant bits, through the three layers of a text encoder. */
 #define TOL_TEXT_ENCODER_BF16 2e-2
 
+/* One op against the reference, relative L2. */
+#define TOL_OP_F32 2e-6  /* fp32 sums of up to a few thousand terms in another order */
+#define TOL_OP_BF16 5e-4 /* a few elements land on the other side of a tie */
+
+/* 8-bit attention against fp32 attention on the same codes, relative L1: P is rounded
+ * to e4m3 (quantization-and-attention 9.4). */
+#define TOL_ATTENTION_CODES 1e-2
+
 #endif
