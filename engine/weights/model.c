@@ -9,6 +9,19 @@
 #include "engine/weights/model_files.h"
 #include "engine/weights/read_config.h"
 
+struct model {
+    char *path;
+    enum model_layout layout;
+    char description[160];
+    const char *unbuilt;
+    struct component component[MODEL_PARTS]; /* source NULL: not open */
+    struct dit_config dit;
+    struct text_config text;
+    struct vae_config vae;
+    char *tokenizer;
+    struct scheduler_hints scheduler;
+};
+
 struct opening {
     struct model *m;
     const struct model_options *options;
@@ -46,7 +59,7 @@ static enum status transformer_finish(struct opening *o, struct json_value confi
     struct model *m = o->m;
     struct dit_kind kind;
 
-    TRY(read_dit_kind(&m->transformer, config, &kind, o->e));
+    TRY(read_dit_kind(&m->component[MODEL_DIT], config, &kind, o->e));
     if (!m->unbuilt)
         m->unbuilt = kind.unbuilt;
     m->dit.has_fps = kind.has_fps;
@@ -54,39 +67,37 @@ static enum status transformer_finish(struct opening *o, struct json_value confi
     m->dit.layers = kind.layers;
     m->dit.in_channels = kind.in_channels;
     if (!m->unbuilt)
-        return read_dit(&m->transformer, config, &m->dit, o->e);
-    if (o->options->allow_unbuilt)
+        return read_dit(&m->component[MODEL_DIT], config, &m->dit, o->e);
+    if (o->options->look)
         return ST_OK;
     return err_set(o->e, ST_UNBUILT, "'%s' is %s, which is not built yet", m->path,
                    m->unbuilt);
 }
 
-static enum status part_finish(struct opening *o, enum part part,
+static enum status part_finish(struct opening *o, enum model_part part,
                                struct json_value config)
 {
     struct model *m = o->m;
 
-    if (part == PART_TRANSFORMER)
+    if (part == MODEL_DIT)
         return transformer_finish(o, config);
-    if (part == PART_TEXT)
-        return read_text(&m->text_encoder, config, &m->text, o->e);
-    return read_vae(&m->vae, config, &m->vae_config, o->e);
+    if (part == MODEL_TEXT)
+        return read_text(&m->component[MODEL_TEXT], config, &m->text, o->e);
+    return read_vae(&m->component[MODEL_VAE], config, &m->vae, o->e);
 }
 
 /* A text encoder or VAE in the model's own folder stands beside the transformer's
  * config.json, which is not theirs. */
-static bool config_belongs(enum part part, const struct place *place)
+static bool config_belongs(enum model_part part, const struct place *place)
 {
-    return part == PART_TRANSFORMER || *place->sub;
+    return part == MODEL_DIT || *place->sub;
 }
 
-static enum status part_open(struct opening *o, enum part part,
+static enum status part_open(struct opening *o, enum model_part part,
                              const struct place *place)
 {
     static const struct name_map *const maps[] = {&names_dit, &names_text, &names_vae};
     static const char *const labels[] = {"transformer", "text encoder", "vae"};
-    struct component *const slots[] = {&o->m->transformer, &o->m->text_encoder,
-                                       &o->m->vae};
     struct json *config = NULL;
     struct source *source;
     struct folder dir;
@@ -95,7 +106,8 @@ static enum status part_open(struct opening *o, enum part part,
     TRY(place_open(&o->root, place->sub, &dir, o->e));
     st = source_open_at(&dir, place->file, &source, o->e);
     if (st == ST_OK)
-        st = component_open(source, labels[part], maps[part], slots[part], o->e);
+        st = component_open(source, labels[part], maps[part], &o->m->component[part],
+                            o->e);
     if (st == ST_OK && config_belongs(part, place))
         st = config_read(o, &dir, &config);
     if (st == ST_OK)
@@ -126,21 +138,21 @@ static enum status tokenizer_set(struct opening *o, const struct place *place)
 
 static enum status parts_open(struct opening *o)
 {
-    for (int part = 0; part < PART_COUNT; part++) {
-        unsigned bit = 1u << part;
+    for (int i = MODEL_DIT; i <= MODEL_TOKENIZER; i++) {
+        enum model_part part = (enum model_part)i;
         const struct place *place;
 
-        if (!((o->options->need | o->options->optional) & bit))
+        if (o->options->without & 1u << part)
             continue;
-        TRY(part_find(&o->root, (enum part)part, &place, o->e));
-        if (!place && (o->options->need & bit))
-            return part_missing(&o->root, (enum part)part, o->e);
+        TRY(part_find(&o->root, part, &place, o->e));
+        if (!place && !o->options->look)
+            return part_missing(&o->root, part, o->e);
         if (!place)
             continue;
-        if (*place->sub && part != PART_TOKENIZER)
+        if (*place->sub && part != MODEL_TOKENIZER)
             o->m->layout = MODEL_DIFFUSERS;
-        TRY(part == PART_TOKENIZER ? tokenizer_set(o, place)
-                                   : part_open(o, (enum part)part, place));
+        TRY(part == MODEL_TOKENIZER ? tokenizer_set(o, place)
+                                    : part_open(o, part, place));
     }
     return ST_OK;
 }
@@ -273,7 +285,7 @@ static const char *size_name(const struct model *m, char *out, size_t bytes)
         int64_t dim, layers;
         const char *name;
     } known[] = {{1536, 30, "1.3B"}, {5120, 40, "14B"}, {3072, 30, "5B"}};
-    int64_t n = component_parameters(&m->transformer);
+    int64_t n = component_parameters(&m->component[MODEL_DIT]);
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (m->dit.dim == known[i].dim && m->dit.layers == known[i].layers)
@@ -292,12 +304,12 @@ static void describe(struct model *m)
     const char *family = m->dit.family == FAMILY_SKYREELS ? "SkyReels-V2" : "Wan2.1";
     const char *layout = m->layout == MODEL_DIFFUSERS ? "diffusers" : "original";
 
-    if (!m->transformer.source) {
+    if (!m->component[MODEL_DIT].source) {
         snprintf(m->description, sizeof(m->description), "no transformer (%s layout)",
                  layout);
         return;
     }
-    component_dtypes(&m->transformer, dtypes, sizeof(dtypes));
+    component_dtypes(&m->component[MODEL_DIT], dtypes, sizeof(dtypes));
     if (m->unbuilt)
         snprintf(m->description, sizeof(m->description), "%s, %s (%s layout, %s)",
                  m->unbuilt, size_name(m, size, sizeof(size)), layout, dtypes);
@@ -313,27 +325,27 @@ static void describe(struct model *m)
 /* Parts that are right by themselves must fit each other. */
 static enum status parts_fit(const struct model *m, struct err *e)
 {
-    bool dit = m->transformer.source && !m->unbuilt;
+    bool dit = m->component[MODEL_DIT].source && !m->unbuilt;
 
-    if (dit && m->text_encoder.source && m->dit.text_dim != m->text.dim)
+    if (dit && m->component[MODEL_TEXT].source && m->dit.text_dim != m->text.dim)
         return err_set(
             e, ST_INPUT,
             "'%s': the transformer takes text of width %lld, the text encoder "
             "gives %lld",
             m->path, (long long)m->dit.text_dim, (long long)m->text.dim);
-    if (dit && m->vae.source && m->dit.out_channels != m->vae_config.z_dim)
+    if (dit && m->component[MODEL_VAE].source && m->dit.out_channels != m->vae.z_dim)
         return err_set(e, ST_INPUT,
                        "'%s': the transformer makes %lld latent channels, the VAE has "
                        "%lld",
                        m->path, (long long)m->dit.out_channels,
-                       (long long)m->vae_config.z_dim);
+                       (long long)m->vae.z_dim);
     return ST_OK;
 }
 
 static enum status opening_run(struct opening *o)
 {
     TRY(index_read(o));
-    if (o->m->unbuilt && !o->options->allow_unbuilt)
+    if (o->m->unbuilt && !o->options->look)
         return err_set(o->e, ST_UNBUILT, "'%s' is %s, which is not built yet",
                        o->m->path, o->m->unbuilt);
     TRY(scheduler_read(o));
@@ -373,10 +385,62 @@ void model_close(struct model *m)
 {
     if (!m)
         return;
-    component_close(&m->transformer);
-    component_close(&m->text_encoder);
-    component_close(&m->vae);
+    for (int part = 0; part < MODEL_PARTS; part++)
+        component_close(&m->component[part]);
     free(m->tokenizer);
     free(m->path);
     free(m);
+}
+
+/* ---- asking
+ * ---------------------------------------------------------------------------- */
+
+const char *model_describe(const struct model *m)
+{
+    return m->description;
+}
+
+const char *model_path(const struct model *m)
+{
+    return m->path;
+}
+
+enum model_layout model_layout(const struct model *m)
+{
+    return m->layout;
+}
+
+const char *model_unbuilt(const struct model *m)
+{
+    return m->unbuilt;
+}
+
+const struct component *model_component(const struct model *m, enum model_part part)
+{
+    return part < MODEL_PARTS && m->component[part].source ? &m->component[part] : NULL;
+}
+
+const struct dit_config *model_dit(const struct model *m)
+{
+    return model_component(m, MODEL_DIT) ? &m->dit : NULL;
+}
+
+const struct text_config *model_text(const struct model *m)
+{
+    return model_component(m, MODEL_TEXT) ? &m->text : NULL;
+}
+
+const struct vae_config *model_vae(const struct model *m)
+{
+    return model_component(m, MODEL_VAE) ? &m->vae : NULL;
+}
+
+const char *model_tokenizer(const struct model *m)
+{
+    return m->tokenizer;
+}
+
+const struct scheduler_hints *model_scheduler(const struct model *m)
+{
+    return &m->scheduler;
 }

@@ -13,12 +13,11 @@
  * contradict. Every part is strict both ways: a tensor that is missing, misshapen or
  * left over is ST_INPUT. Files are opened inside the folder and never through links.
  *
- *     struct model_options opt = {.need = MODEL_ALL};
- *     TRY(model_open(path, &opt, &m, e));
- *     puts(m->description);                   "Wan2.1 T2V 1.3B (original layout, bf16)"
- *     TRY(weights_open(&m->transformer, &policy, &w, e));
+ *     TRY(model_open(path, &(struct model_options){0}, &m, e));
+ *     puts(model_describe(m));        "Wan2.1 T2V 1.3B (original layout, bf16)"
+ *     TRY(weights_open(model_component(m, MODEL_DIT), &policy, &w, e));
  *     …
- *     model_close(m);                         after the weights are loaded
+ *     model_close(m);                 after the weights are loaded
  *
  * Whether a model was trained with diffusion forcing cannot be seen in its weights. It
  * is taken from the fps tensors (only such a model has them), from the class in
@@ -31,21 +30,20 @@
 #include "engine/config.h"
 #include "engine/weights/component.h"
 
-enum {
-    MODEL_TRANSFORMER = 1,
-    MODEL_TEXT = 2,
-    MODEL_VAE = 4,
-    MODEL_TOKENIZER = 8,
-    MODEL_ALL = 15
+enum model_part {
+    MODEL_DIT,
+    MODEL_TEXT,
+    MODEL_VAE,
+    MODEL_PARTS,                  /* how many have weights */
+    MODEL_TOKENIZER = MODEL_PARTS /* which has none */
 };
 
 enum model_kind { MODEL_KIND_AUTO, MODEL_KIND_PLAIN, MODEL_KIND_FORCING };
 
 struct model_options {
-    unsigned need;     /* parts that must be there */
-    unsigned optional; /* parts that are opened when they are there */
     enum model_kind kind;
-    bool allow_unbuilt; /* open image-to-video and other models too, to look at them */
+    unsigned without; /* bits 1 << part: not wanted, not opened */
+    bool look;        /* open what is there, image-to-video and other models too */
 };
 
 enum model_layout { MODEL_ORIGINAL, MODEL_DIFFUSERS };
@@ -58,26 +56,31 @@ struct scheduler_hints {
     double flow_shift; /* 0: not given */
 };
 
-struct model {
-    char *path;
-    enum model_layout layout;
-    char description[160];
-    const char *unbuilt; /* NULL, or what it is that cannot be run */
-    struct component transformer, text_encoder, vae; /* source NULL: not opened */
-    struct dit_config dit;   /* valid when the transformer is open and built */
-    struct text_config text; /* valid when the text encoder is open */
-    struct vae_config vae_config;
-    char *tokenizer; /* path of spiece.model, or NULL */
-    struct scheduler_hints scheduler;
-};
+struct model;
 
-/* Open a folder. ST_INPUT: a part that is needed is missing (with the file names that
- * were tried) or wrong. ST_UNBUILT: image-to-video, first-and-last-frame, VACE and
+/* Open a folder. ST_INPUT: a part is missing (with the file names that were tried)
+ * or wrong. ST_UNBUILT: image-to-video, first-and-last-frame, VACE and
  * Wan2.2 models, and checkpoints that are quantised already. */
 enum status model_open(const char *path, const struct model_options *options,
                        struct model **out, struct err *e);
 
-/* model_close(NULL) is fine. */
+/* model_close(NULL) is fine. Everything below belongs to the model. */
 void model_close(struct model *m);
+
+/* One line that says what it is. */
+const char *model_describe(const struct model *m);
+const char *model_path(const struct model *m);
+enum model_layout model_layout(const struct model *m);
+
+/* NULL, or (after looking) what it is that cannot be run. */
+const char *model_unbuilt(const struct model *m);
+
+/* NULL when the part is not open. */
+const struct component *model_component(const struct model *m, enum model_part part);
+const struct dit_config *model_dit(const struct model *m);
+const struct text_config *model_text(const struct model *m);
+const struct vae_config *model_vae(const struct model *m);
+const char *model_tokenizer(const struct model *m); /* path of spiece.model */
+const struct scheduler_hints *model_scheduler(const struct model *m);
 
 #endif

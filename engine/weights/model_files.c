@@ -39,11 +39,11 @@ static const struct place tokenizer_places[] = {
 static const struct {
     const char *what;
     const struct place *places;
-} parts[PART_COUNT] = {
-    [PART_TRANSFORMER] = {"transformer", transformer_places},
-    [PART_TEXT] = {"text encoder", text_places},
-    [PART_VAE] = {"VAE", vae_places},
-    [PART_TOKENIZER] = {"tokenizer", tokenizer_places},
+} parts[] = {
+    [MODEL_DIT] = {"transformer", transformer_places},
+    [MODEL_TEXT] = {"text encoder", text_places},
+    [MODEL_VAE] = {"VAE", vae_places},
+    [MODEL_TOKENIZER] = {"tokenizer", tokenizer_places},
 };
 
 enum status place_open(const struct folder *root, const char *sub, struct folder *out,
@@ -84,7 +84,7 @@ static bool place_exists(const struct folder *root, const struct place *p)
     return there;
 }
 
-enum status part_find(const struct folder *root, enum part part,
+enum status part_find(const struct folder *root, enum model_part part,
                       const struct place **out, struct err *e)
 {
     const struct place *found = NULL;
@@ -103,7 +103,7 @@ enum status part_find(const struct folder *root, enum part part,
     return ST_OK;
 }
 
-enum status part_missing(const struct folder *root, enum part part, struct err *e)
+enum status part_missing(const struct folder *root, enum model_part part, struct err *e)
 {
     struct buf tried = BUF_INIT;
     enum status st;

@@ -47,7 +47,7 @@ static void diffusers_folder(struct scratch *s, const char *dit)
 
 static struct model *opened(const char *path, enum model_kind kind)
 {
-    struct model_options opt = {.need = MODEL_ALL, .kind = kind};
+    struct model_options opt = {.kind = kind};
     struct err e = ERR_INIT;
     struct model *m = NULL;
 
@@ -58,7 +58,7 @@ static struct model *opened(const char *path, enum model_kind kind)
 
 static void assert_refused(const char *path, enum status wanted, const char *reason)
 {
-    struct model_options opt = {.need = MODEL_ALL};
+    struct model_options opt = {.kind = MODEL_KIND_AUTO};
     struct err e = ERR_INIT;
     struct model *m = NULL;
     enum status st = model_open(path, &opt, &m, &e);
@@ -76,28 +76,29 @@ static void original_layout_opens(void **state)
     (void)state;
     original_folder(&s, "wan_a");
     m = opened(scratch_path(&s, "m"), MODEL_KIND_AUTO);
-    assert_int_equal(m->layout, MODEL_ORIGINAL);
-    assert_int_equal(m->dit.family, FAMILY_WAN);
-    assert_false(m->dit.diffusion_forcing);
-    assert_int_equal(m->dit.dim, 80);
-    assert_int_equal(m->dit.heads, 4);
-    assert_int_equal(m->dit.layers, 2);
-    assert_int_equal(m->dit.ffn_dim, 150);
-    assert_int_equal(m->dit.text_dim, 48);
-    assert_int_equal(m->dit.text_len, 512);
-    assert_int_equal(m->dit.freq_dim, 256);
-    assert_int_equal(m->text.dim, 48);
-    assert_int_equal(m->text.vocab, 2304);
-    assert_int_equal(m->text.max_distance, 128);
-    assert_int_equal(m->vae_config.base_dim, 3);
-    assert_int_equal(m->vae_config.dim_mult[2], 4);
-    assert_false(m->vae_config.temporal_down[0]);
-    assert_true(m->vae_config.temporal_down[2]);
-    assert_true(fabsf(m->vae_config.std[15] - 1.9160f) < 1e-6f);
-    assert_int_equal(m->vae.n, 194);
-    assert_non_null(strstr(m->tokenizer, "google/umt5-xxl/spiece.model"));
-    assert_string_equal(m->description, "Wan2.1 T2V of custom size (240924 parameters) "
-                                        "(original layout, bf16+fp32)");
+    assert_int_equal(model_layout(m), MODEL_ORIGINAL);
+    assert_int_equal(model_dit(m)->family, FAMILY_WAN);
+    assert_false(model_dit(m)->diffusion_forcing);
+    assert_int_equal(model_dit(m)->dim, 80);
+    assert_int_equal(model_dit(m)->heads, 4);
+    assert_int_equal(model_dit(m)->layers, 2);
+    assert_int_equal(model_dit(m)->ffn_dim, 150);
+    assert_int_equal(model_dit(m)->text_dim, 48);
+    assert_int_equal(model_dit(m)->text_len, 512);
+    assert_int_equal(model_dit(m)->freq_dim, 256);
+    assert_int_equal(model_text(m)->dim, 48);
+    assert_int_equal(model_text(m)->vocab, 2304);
+    assert_int_equal(model_text(m)->max_distance, 128);
+    assert_int_equal(model_vae(m)->base_dim, 3);
+    assert_int_equal(model_vae(m)->dim_mult[2], 4);
+    assert_false(model_vae(m)->temporal_down[0]);
+    assert_true(model_vae(m)->temporal_down[2]);
+    assert_true(fabsf(model_vae(m)->std[15] - 1.9160f) < 1e-6f);
+    assert_int_equal(model_component(m, MODEL_VAE)->n, 194);
+    assert_non_null(strstr(model_tokenizer(m), "google/umt5-xxl/spiece.model"));
+    assert_string_equal(model_describe(m),
+                        "Wan2.1 T2V of custom size (240924 parameters) "
+                        "(original layout, bf16+fp32)");
     model_close(m);
     scratch_remove(&s);
 }
@@ -122,18 +123,19 @@ static void both_layouts_give_the_same_names(void **state)
     diffusers_folder(&b, "sky_fps");
     x = opened(scratch_path(&a, "m"), MODEL_KIND_AUTO);
     y = opened(scratch_path(&b, "m"), MODEL_KIND_AUTO);
-    assert_int_equal(y->layout, MODEL_DIFFUSERS);
-    assert_true(y->transformer.renamed && y->vae.renamed && y->text_encoder.renamed);
-    assert_same_component(&x->transformer, &y->transformer);
-    assert_same_component(&x->text_encoder, &y->text_encoder);
-    assert_same_component(&x->vae, &y->vae);
-    assert_memory_equal(&x->dit, &y->dit, sizeof(x->dit));
-    assert_memory_equal(&x->vae_config, &y->vae_config, sizeof(x->vae_config));
-    assert_true(x->dit.has_fps && x->dit.diffusion_forcing);
-    assert_int_equal(x->dit.family, FAMILY_SKYREELS);
-    assert_true(y->scheduler.there);
-    assert_true(y->scheduler.flow_shift == 3.0);
-    assert_string_equal(y->scheduler.class_name, "UniPCMultistepScheduler");
+    assert_int_equal(model_layout(y), MODEL_DIFFUSERS);
+    assert_true(model_component(y, MODEL_DIT)->renamed);
+    assert_same_component(model_component(x, MODEL_DIT), model_component(y, MODEL_DIT));
+    assert_same_component(model_component(x, MODEL_TEXT),
+                          model_component(y, MODEL_TEXT));
+    assert_same_component(model_component(x, MODEL_VAE), model_component(y, MODEL_VAE));
+    assert_memory_equal(model_dit(x), model_dit(y), sizeof(struct dit_config));
+    assert_memory_equal(model_vae(x), model_vae(y), sizeof(struct vae_config));
+    assert_true(model_dit(x)->has_fps && model_dit(x)->diffusion_forcing);
+    assert_int_equal(model_dit(x)->family, FAMILY_SKYREELS);
+    assert_true(model_scheduler(y)->there);
+    assert_true(model_scheduler(y)->flow_shift == 3.0);
+    assert_string_equal(model_scheduler(y)->class_name, "UniPCMultistepScheduler");
     model_close(x);
     model_close(y);
     scratch_remove(&a);
@@ -150,20 +152,19 @@ static void forcing_comes_from_names_or_the_override(void **state)
     assert_int_equal(
         rename(scratch_path(&s, "m"), scratch_path(&s, "SkyReels-V2-DF-tiny")), 0);
     m = opened(scratch_path(&s, "SkyReels-V2-DF-tiny"), MODEL_KIND_AUTO);
-    assert_true(m->dit.diffusion_forcing);
-    assert_int_equal(m->dit.family, FAMILY_SKYREELS);
-    assert_non_null(strstr(m->description, "SkyReels-V2 DF"));
+    assert_true(model_dit(m)->diffusion_forcing);
+    assert_int_equal(model_dit(m)->family, FAMILY_SKYREELS);
+    assert_non_null(strstr(model_describe(m), "SkyReels-V2 DF"));
     model_close(m);
     m = opened(scratch_path(&s, "SkyReels-V2-DF-tiny/"), MODEL_KIND_PLAIN);
-    assert_false(m->dit.diffusion_forcing);
+    assert_false(model_dit(m)->diffusion_forcing);
     model_close(m);
     scratch_remove(&s);
 }
 
 static void missing_parts_say_what_was_tried(void **state)
 {
-    struct model_options opt = {.need = MODEL_TRANSFORMER,
-                                .optional = MODEL_VAE | MODEL_TEXT};
+    struct model_options opt = {.without = 1u << MODEL_VAE | 1u << MODEL_TOKENIZER};
     struct err e = ERR_INIT;
     struct model *m = NULL;
     struct scratch s;
@@ -175,9 +176,9 @@ static void missing_parts_say_what_was_tried(void **state)
     assert_refused(scratch_path(&s, "m"), ST_INPUT,
                    "Wan2.1_VAE.pth, Wan2.1_VAE.safetensors");
     assert_int_equal(model_open(scratch_path(&s, "m"), &opt, &m, &e), ST_OK);
-    assert_null(m->vae.source);
-    assert_non_null(m->text_encoder.source);
-    assert_null(m->tokenizer);
+    assert_null(model_vae(m));
+    assert_non_null(model_text(m));
+    assert_null(model_tokenizer(m));
     model_close(m);
     assert_refused(scratch_path(&s, "none"), ST_INPUT, "No such file");
     assert_refused(scratch_path(&s, "m/config.json"), ST_INPUT, "not a folder");
@@ -218,7 +219,7 @@ static void contradictions_are_refused(void **state)
 
 static void other_models_are_recognised(void **state)
 {
-    struct model_options look = {.optional = MODEL_ALL, .allow_unbuilt = true};
+    struct model_options look = {.look = true};
     struct err e = ERR_INIT;
     struct model *m = NULL;
     struct scratch s;
@@ -229,8 +230,8 @@ static void other_models_are_recognised(void **state)
     assert_refused(scratch_path(&s, "m"), ST_UNBUILT,
                    "an image-to-video model, which is not built yet");
     assert_int_equal(model_open(scratch_path(&s, "m"), &look, &m, &e), ST_OK);
-    assert_string_equal(m->unbuilt, "an image-to-video model");
-    assert_non_null(strstr(m->description, "an image-to-video model"));
+    assert_string_equal(model_unbuilt(m), "an image-to-video model");
+    assert_non_null(strstr(model_describe(m), "an image-to-video model"));
     model_close(m);
     scratch_text(&s, "m/config.json", "{\"num_heads\": 4, \"model_type\": \"flf2v\"}");
     assert_refused(scratch_path(&s, "m"), ST_UNBUILT, "first-and-last-frame");
@@ -298,7 +299,8 @@ static void tensors_are_compared_both_ways(void **state)
     assert_refused(scratch_path(&s, "m"), ST_UNBUILT, "quantised already");
     rewrite(&s, NULL, "model_type.t2v", "model.diffusion_model.");
     m = opened(scratch_path(&s, "m"), MODEL_KIND_AUTO);
-    assert_non_null(component_find(&m->transformer, "blocks.1.norm3.bias"));
+    assert_non_null(
+        component_find(model_component(m, MODEL_DIT), "blocks.1.norm3.bias"));
     model_close(m);
     scratch_copy(&s, "m/model.safetensors",
                  DATA "/dit/wan_a/original/"
