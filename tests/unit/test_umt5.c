@@ -10,8 +10,11 @@
 
 #include <cmocka.h>
 
+#include "engine/text/clean.h"
+#include "engine/text/tokenizer.h"
 #include "engine/text/umt5.h"
-#include "engine/weights/component.h"
+#include "engine/weights/model.h"
+#include "tests/scratch.h"
 #include "tests/tolerance.h"
 
 enum { N_MAX = 512, DIM = 48, LAYERS = 3 };
@@ -219,6 +222,74 @@ static void nothing_is_read_unwritten(void **state)
     equal_on("check:cpu", DT_F32, TOL_TEXT_ENCODER);
 }
 
+/* The same weights under the names of transformers, in shards, found by their folder.
+ */
+static void other_names_give_the_same_bytes(void **state)
+{
+    struct model_options options = {.without = ~(1u << MODEL_TEXT)};
+    struct weights_policy policy = {.quant = QUANT_NONE, .threads = 1};
+    static struct golden g;
+    static float first[N_MAX * DIM], second[N_MAX * DIM];
+    struct model *folder;
+    struct scratch dir;
+    struct err e = ERR_INIT;
+    struct rig r;
+
+    (void)state;
+    golden_read(2, &g);
+    rig_open(&r, "cpu", 1, DT_F32);
+    encode(&r, g.ids, g.n, first);
+    umt5_destroy(r.m);
+    weights_close(r.w);
+    scratch_create(&dir);
+    scratch_copy_all(&dir, "m/text_encoder", FF_GOLDEN_DIR "/umt5/text_encoder");
+    must(model_open(scratch_path(&dir, "m"), &options, &folder, &e), &e);
+    assert_true(model_component(folder, MODEL_TEXT)->renamed);
+    must(weights_open(model_component(folder, MODEL_TEXT), &policy, &r.w, &e), &e);
+    must(weights_load(r.w, r.ops, &e), &e);
+    must(umt5_create(model_text(folder), DT_F32, r.w, r.ops, r.q, &r.m, &e), &e);
+    model_close(folder);
+    scratch_remove(&dir);
+    encode(&r, g.ids, g.n, second);
+    assert_memory_equal(first, second, (size_t)(g.n * DIM) * sizeof(float));
+    rig_close(&r);
+}
+
+/* Typed text, with what people paste around it, through all three steps. */
+static void typed_text_becomes_the_rows_of_the_pipeline(void **state)
+{
+    const char *typed = " A&nbsp;cat\r\nsits on\xE3\x80\x80the table.\x1b[0m ";
+    static double want[10 * DIM];
+    float rows[10 * DIM];
+    int32_t ids[N_MAX];
+    const struct stored *cond;
+    struct tokenizer *t;
+    struct source *s;
+    struct err e = ERR_INIT;
+    struct rig r;
+    char *text;
+    int n;
+
+    (void)state;
+    must(source_open(FF_GOLDEN_DIR "/e2e/pipeline.safetensors", &s, &e), &e);
+    must(source_get(s, "cond", 2, (int64_t[]){10, DIM}, &cond, &e), &e);
+    must(source_read_as(s, cond, DT_F64, want, &e), &e);
+    source_close(s);
+    must(text_clean(typed, strlen(typed), &text, &e), &e);
+    assert_string_equal(text, "A cat sits on the table.");
+    must(tokenizer_open(FF_GOLDEN_DIR "/tokenizer/spiece.model", &TOKENIZER_DEFAULT, &t,
+                        &e),
+         &e);
+    must(tokenizer_encode(t, text, strlen(text), ids, N_MAX, &n, &e), &e);
+    assert_int_equal(n, 10);
+    rig_open(&r, "cpu", 2, DT_F32);
+    encode(&r, ids, n, rows);
+    assert_true(rel_l2(rows, want, 10 * DIM) < TOL_TEXT_ENCODER);
+    rig_close(&r);
+    tokenizer_close(t);
+    free(text);
+}
+
 /* ---- laws --------------------------------------------------------------------- */
 
 /* Neither what was in memory before (a longer prompt) nor the threads matter. */
@@ -373,6 +444,8 @@ int main(void)
         cmocka_unit_test(ref_equals_the_reference),
         cmocka_unit_test(cpu_equals_the_reference),
         cmocka_unit_test(nothing_is_read_unwritten),
+        cmocka_unit_test(other_names_give_the_same_bytes),
+        cmocka_unit_test(typed_text_becomes_the_rows_of_the_pipeline),
         cmocka_unit_test(rows_depend_on_the_prompt_alone),
         cmocka_unit_test(every_layer_has_its_own_bias),
         cmocka_unit_test(buckets_are_those_of_the_table),
