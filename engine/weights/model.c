@@ -12,7 +12,7 @@
 struct model {
     char *path;
     enum model_layout layout;
-    char description[160];
+    char description[256];
     const char *unbuilt;
     struct component component[MODEL_PARTS]; /* source NULL: not open */
     struct dit_config dit;
