@@ -6,21 +6,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
+#include "engine/weights/model.h"
 #include "engine/weights/safetensors.h"
-
-static const struct {
-    const char *name;
-    struct dit_config config;
-} models[] = {
-    {"wan_a", {FAMILY_WAN, false, 80, 150, 4, 2, 16, 16, 256, 48, 512, 1e-6f, false}},
-    {"wan_b", {FAMILY_WAN, false, 42, 101, 3, 2, 16, 16, 256, 48, 12, 1e-6f, false}},
-    {"sky_fps",
-     {FAMILY_SKYREELS, true, 40, 91, 5, 2, 16, 16, 256, 48, 512, 1e-6f, true}},
-};
 
 static void must(enum status st, const struct err *e)
 {
@@ -133,76 +123,58 @@ void case_release(struct dit_case *c)
 
 /* ---- weights -------------------------------------------------------------------- */
 
-/* Rows to 8-bit codes with one scale per output channel. */
-static struct tensor quantised(struct dit_rig *r, const float *x, int64_t rows,
-                               int64_t cols, enum dtype dt)
+static enum weight_quant quant_of(const struct dit_precision *p)
 {
-    float top = dt == DT_I8 ? 127.0f : 448.0f;
-    uint8_t *codes = malloc((size_t)(rows * cols));
-    float *scale = malloc((size_t)rows * sizeof(*scale));
-    struct tensor t = tensor_make2(codes, dt, MEM_HOST, rows, cols);
-
-    assert_true(codes && scale);
-    r->blobs[r->n_blobs++] = codes;
-    r->blobs[r->n_blobs++] = scale;
-    for (int64_t i = 0; i < rows; i++) {
-        float big = 1e-5f;
-
-        for (int64_t j = 0; j < cols; j++)
-            big = fmaxf(big, fabsf(x[i * cols + j]));
-        scale[i] = big / top;
-        for (int64_t j = 0; j < cols; j++) {
-            float v = x[i * cols + j] / scale[i];
-
-            codes[i * cols + j] = dt == DT_I8 ? (uint8_t)f32_to_i8(v) : f32_to_e4m3(v);
-        }
-    }
-    t.scales.kind = SCALE_ROW;
-    t.scales.data = scale;
-    return t;
-}
-
-static struct tensor load(struct dit_rig *r, struct source *s, const struct stored *t,
-                          const struct dit_rig_options *o)
-{
-    bool vector = t->rank == 1 || strstr(t->name, "modulation");
-    bool quant = dtype_bytes(o->precision->operand) == 1 && dit_quantised(t->name);
-    bool scaled = o->value_scale != 0 && strstr(t->name, "cross_attn.v.");
-    enum dtype dt = vector || quant || scaled ? DT_F32 : t->dtype;
-    const struct stored *same;
-    float *data = read_array(s, t->name, dt, &same);
-
-    r->blobs[r->n_blobs++] = data;
-    for (int64_t i = 0; scaled && i < stored_elements(t); i++)
-        data[i] *= o->value_scale;
-    if (quant)
-        return quantised(r, data, t->dims[0], t->dims[1], o->precision->operand);
-    return tensor_make(data, dt, MEM_HOST, t->rank, t->dims);
+    if (p->operand == DT_E4M3)
+        return QUANT_E4M3;
+    return p->operand == DT_I8 ? QUANT_I8 : QUANT_NONE;
 }
 
 static void load_weights(struct dit_rig *r, const struct dit_rig_options *o)
 {
+    struct model_options mo = {.without = 1u << MODEL_TEXT | 1u << MODEL_VAE |
+                                          1u << MODEL_TOKENIZER};
+    struct weights_policy policy = {.quant = quant_of(o->precision),
+                                    .quantise = dit_quantised};
     struct err e = ERR_INIT;
-    struct weights_entry *entries;
-    struct source *s;
+    struct model *model;
     char path[512];
-    int n;
 
-    snprintf(path, sizeof(path),
-             "%s/dit/%s/original/diffusion_pytorch_model.safetensors", FF_GOLDEN_DIR,
-             o->model);
-    must(safetensors_open(path, &s, &e), &e);
-    n = source_count(s);
-    entries = calloc((size_t)n, sizeof(*entries));
-    r->blobs = calloc((size_t)n * 3, sizeof(*r->blobs));
-    assert_true(entries && r->blobs);
-    for (int i = 0; i < n; i++) {
-        entries[i].name = source_at(s, i)->name;
-        entries[i].t = load(r, s, source_at(s, i), o);
+    snprintf(path, sizeof(path), "%s/dit/%s%s", FF_GOLDEN_DIR, o->model,
+             o->diffusers ? "" : "/original");
+    must(model_open(path, &mo, &model, &e), &e);
+    r->config = *model_dit(model);
+    must(weights_open(model_component(model, MODEL_DIT), &policy, &r->weights, &e), &e);
+    must(weights_load(r->weights, r->ops, &e), &e);
+    model_close(model);
+}
+
+static void double_tensor(const struct dit_rig *r, const char *name, int rank)
+{
+    struct err e = ERR_INIT;
+    int64_t any[2] = {-1, -1};
+    struct tensor t;
+
+    must(weights_find(r->weights, name, rank, any, &t, &e), &e);
+    for (int64_t i = 0; i < tensor_count(&t); i++) {
+        if (t.dtype == DT_F32)
+            ((float *)t.data)[i] *= 2;
+        else
+            ((uint16_t *)t.data)[i] = f32_to_bf16(2 *
+                                                  bf16_to_f32(((uint16_t *)t.data)[i]));
     }
-    must(weights_from_entries(entries, n, &r->weights, &e), &e);
-    free(entries);
-    source_close(s);
+}
+
+void rig_double_values(struct dit_rig *r)
+{
+    char name[64];
+
+    for (int64_t i = 0; i < r->config.layers; i++) {
+        snprintf(name, sizeof(name), "blocks.%d.cross_attn.v.weight", (int)i);
+        double_tensor(r, name, 2);
+        snprintf(name, sizeof(name), "blocks.%d.cross_attn.v.bias", (int)i);
+        double_tensor(r, name, 1);
+    }
 }
 
 void rig_open(struct dit_rig *r, const struct dit_rig_options *o)
@@ -211,10 +183,6 @@ void rig_open(struct dit_rig *r, const struct dit_rig_options *o)
     struct err e = ERR_INIT;
 
     *r = (struct dit_rig){.precision = *o->precision};
-    for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
-        if (strcmp(models[i].name, o->model) == 0)
-            r->config = models[i].config;
-    }
     must(ops_open(o->backend, &oo, &r->ops, &e), &e);
     load_weights(r, o);
     must(dit_create(&r->config, o->precision, r->weights, r->ops, &r->m, &e), &e);
@@ -224,9 +192,6 @@ void rig_close(struct dit_rig *r)
 {
     dit_destroy(r->m);
     weights_close(r->weights);
-    for (int i = 0; i < r->n_blobs; i++)
-        free(r->blobs[i]);
-    free(r->blobs);
     ops_close(r->ops);
 }
 

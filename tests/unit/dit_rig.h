@@ -35,7 +35,7 @@ struct dit_rig_options {
     int threads;
     const char *model; /* "wan_a", "wan_b" or "sky_fps" */
     const struct dit_precision *precision;
-    float value_scale; /* of the cross-attention v products, 0: as stored */
+    bool diffusers; /* the folder with diffusers' names */
 };
 
 struct dit_rig {
@@ -44,12 +44,13 @@ struct dit_rig {
     struct ops *ops;
     struct weights *weights;
     struct dit *m;
-    void **blobs; /* data of the weights */
-    int n_blobs;
 };
 
 void rig_open(struct dit_rig *r, const struct dit_rig_options *o);
 void rig_close(struct dit_rig *r);
+
+/* Twice the values of every cross attention. */
+void rig_double_values(struct dit_rig *r);
 
 /* Memory for `passes` forwards and `contexts` contexts of a case. */
 struct dit_stand {

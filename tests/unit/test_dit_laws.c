@@ -105,7 +105,7 @@ static float *run(struct dit_rig *r, const struct dit_case *c)
 static float *run_model(const char *backend, int threads, const char *model,
                         const struct dit_precision *p, const struct dit_case *c)
 {
-    struct dit_rig_options o = {backend, threads, model, p, 0};
+    struct dit_rig_options o = {backend, threads, model, p, false};
     struct dit_rig r;
     float *out;
 
@@ -224,7 +224,7 @@ static void check_interleaved(struct dit_rig *r, struct dit_stand *s, struct pas
 
 static void branches_may_interleave(void **state)
 {
-    struct dit_rig_options o = {"cpu", 2, "wan_a", &dit_fp8, 0};
+    struct dit_rig_options o = {"cpu", 2, "wan_a", &dit_fp8, false};
     struct dit_rig r;
     struct dit_case c[2];
     struct dit_stand s;
@@ -254,7 +254,7 @@ static void branches_may_interleave(void **state)
 
 static void forward_allocates_nothing(void **state)
 {
-    struct dit_rig_options o = {"cpu", 2, "sky_fps", NULL, 0};
+    struct dit_rig_options o = {"cpu", 2, "sky_fps", NULL, false};
     struct err e = ERR_INIT;
     struct dit_rig r;
     struct dit_case c;
@@ -292,7 +292,7 @@ static void forward_allocates_nothing(void **state)
 /* Channels handed over in groups, as noise and condition are, make the same input. */
 static void channel_groups_lie_side_by_side(void **state)
 {
-    struct dit_rig_options o = {"cpu", 2, "wan_a", &dit_bf16, 0};
+    struct dit_rig_options o = {"cpu", 2, "wan_a", &dit_bf16, false};
     struct err e = ERR_INIT;
     struct dit_rig r;
     struct dit_case c;
@@ -323,16 +323,18 @@ static void channel_groups_lie_side_by_side(void **state)
 }
 
 /* Results of a list of contexts add up: one context twice is twice its values. */
-static void run_contexts(int contexts, float value_scale, const struct dit_case *c,
+static void run_contexts(int contexts, bool doubled, const struct dit_case *c,
                          float *out)
 {
-    struct dit_rig_options o = {"cpu", 2, "wan_a", &dit_fp32, value_scale};
+    struct dit_rig_options o = {"cpu", 2, "wan_a", &dit_fp32, false};
     struct err e = ERR_INIT;
     struct dit_rig r;
     struct dit_stand s;
     struct pass p;
 
     rig_open(&r, &o);
+    if (doubled)
+        rig_double_values(&r);
     stand_open(&s, &r, c, 1, contexts);
     pass_open(&p, &s, &r, c);
     assert_int_equal(dit_forward_run(p.fw, s.q, &p.in, &p.velocity, &e), ST_OK);
@@ -349,8 +351,8 @@ static void contexts_add_up(void **state)
 
     (void)state;
     case_random(&c, size, 1, 9, 48, 14);
-    run_contexts(2, 0, &c, two);
-    run_contexts(1, 2, &c, twice);
+    run_contexts(2, false, &c, two);
+    run_contexts(1, true, &c, twice);
     assert_true(rel_l2f(two, twice, LATENT) < TOL_DIT_FORWARD);
     case_release(&c);
     free(two);

@@ -17,7 +17,7 @@
 
 #include "dist/seqpar.h"
 
-enum { HEADS = 5, DIM = 32, WIDTH = HEADS * DIM, TOKENS = 399, RANKS_MAX = 5 };
+enum { HEADS = 5, DIM = 16, WIDTH = HEADS * DIM, TOKENS = 399, RANKS_MAX = 5 };
 enum { GRANULE = 128, EVERY = 16, ARENA = 16 << 20 };
 
 struct scene {
@@ -118,9 +118,9 @@ static void scene_open(struct scene *s, const char *backend, int ranks,
     for (int i = 0; i < 3; i++)
         s->rows[i] = numbers(s, 2, (int64_t[]){TOKENS, WIDTH}, 5 + (unsigned)i).data;
     s->weight = numbers(s, 1, &width, 9);
-    s->rope.f = numbers(s, 3, (int64_t[]){3, 6, 2}, 10);
-    s->rope.h = numbers(s, 3, (int64_t[]){7, 5, 2}, 11);
-    s->rope.w = numbers(s, 3, (int64_t[]){19, 5, 2}, 12);
+    s->rope.f = numbers(s, 3, (int64_t[]){3, 4, 2}, 10);
+    s->rope.h = numbers(s, 3, (int64_t[]){7, 2, 2}, 11);
+    s->rope.w = numbers(s, 3, (int64_t[]){19, 2, 2}, 12);
     s->rope.grid_h = 7;
     s->rope.grid_w = 19;
     s->acc = tensor_cut(&s->arena, DT_I64, MEM_HOST, 1, &width);
