@@ -1,7 +1,8 @@
 /* test_vae_golden.c - the autoencoder against diffusers' in fp64, on a tiny model
  *
  * tests/golden/make_vae.py made the data: latents and videos of several lengths and
- * shapes, and the model as a .pth under the original names. */
+ * shapes, and the model twice: as a .pth under the original names, and as a folder in
+ * the layout of diffusers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/weights/component.h"
+#include "engine/weights/model.h"
 #include "engine/weights/source.h"
 #include "tests/tolerance.h"
 #include "tests/unit/vae_rig.h"
@@ -54,35 +55,45 @@ static float *golden_read(const struct source *s, const struct stored *t)
     return p;
 }
 
+static struct weights *weights_read(const struct component *c, struct ops *ops)
+{
+    struct weights_policy policy = {.conv_channels_last = true, .threads = 1};
+    struct err e = ERR_INIT;
+    struct weights *w;
+
+    if (weights_open(c, &policy, &w, &e) != ST_OK || weights_load(w, ops, &e) != ST_OK)
+        fail_msg("%s", e.text);
+    return w;
+}
+
 /* The .pth carries the canonical names, so each tensor is its own component entry. */
-static struct weights *weights_golden(struct ops *ops)
+static void rig_original(struct rig *r, struct ops *ops)
 {
     struct source *s = golden_open("Wan2.1_VAE.pth");
     struct component_tensor list[TENSORS];
     struct component c = {"vae", s, list, TENSORS, false};
-    struct weights_policy policy = {.conv_channels_last = true, .threads = 1};
-    struct err e = ERR_INIT;
-    struct weights *w;
 
     assert_int_equal(source_count(s), TENSORS);
     for (int i = 0; i < TENSORS; i++) {
         list[i].stored = source_at(s, i);
         list[i].name = list[i].stored->name;
     }
-    if (weights_open(&c, &policy, &w, &e) != ST_OK || weights_load(w, ops, &e) != ST_OK)
-        fail_msg("%s", e.text);
+    rig_take(r, &CONFIG, ops, weights_read(&c, ops));
     source_close(s);
-    return w;
 }
 
-static void rig_golden(struct rig *r, const char *backend)
+/* The folder says what it is itself. */
+static void rig_diffusers(struct rig *r, struct ops *ops)
 {
+    struct model_options opt = {.need = MODEL_VAE};
     struct err e = ERR_INIT;
-    struct ops *ops;
+    struct model *m;
 
-    if (ops_open(backend, &(struct ops_options){.threads = 2}, &ops, &e) != ST_OK)
+    if (model_open(FF_GOLDEN_DIR "/vae", &opt, &m, &e) != ST_OK)
         fail_msg("%s", e.text);
-    rig_take(r, &CONFIG, ops, weights_golden(ops));
+    assert_true(m->vae.renamed);
+    rig_take(r, &m->vae_config, ops, weights_read(&m->vae, ops));
+    model_close(m);
 }
 
 /* A tensor of a case, its dims in *t. */
@@ -147,11 +158,16 @@ static void encode_case(const struct rig *r, int i, int64_t step)
 }
 
 /* Every case in steps of 1, 2, … `longest` latent frames. */
-static void cases_on(const char *backend, int64_t longest)
+static void cases_on(const char *backend, void (*make)(struct rig *r, struct ops *ops),
+                     int64_t longest)
 {
+    struct err e = ERR_INIT;
+    struct ops *ops;
     struct rig r;
 
-    rig_golden(&r, backend);
+    if (ops_open(backend, &(struct ops_options){.threads = 2}, &ops, &e) != ST_OK)
+        fail_msg("%s", e.text);
+    make(&r, ops);
     for (int i = 0; i < CASES; i++) {
         for (int64_t step = 1; step <= longest; step *= 2) {
             decode_case(&r, i, step);
@@ -161,23 +177,30 @@ static void cases_on(const char *backend, int64_t longest)
     rig_release(&r);
 }
 
-static void cpu_equals_the_reference(void **state)
+static void original_layout_on_cpu(void **state)
 {
     (void)state;
-    cases_on("cpu", 4);
+    cases_on("cpu", rig_original, 4);
 }
 
-static void ref_equals_the_reference(void **state)
+static void diffusers_layout_on_cpu(void **state)
 {
     (void)state;
-    cases_on("ref", 1);
+    cases_on("cpu", rig_diffusers, 2);
+}
+
+static void original_layout_on_ref(void **state)
+{
+    (void)state;
+    cases_on("ref", rig_original, 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cpu_equals_the_reference),
-        cmocka_unit_test(ref_equals_the_reference),
+        cmocka_unit_test(original_layout_on_cpu),
+        cmocka_unit_test(diffusers_layout_on_cpu),
+        cmocka_unit_test(original_layout_on_ref),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
