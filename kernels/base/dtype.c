@@ -72,8 +72,9 @@ static float small_decode(uint32_t v, int exp_bits, int mant, int bias)
     uint32_t sign = (v >> (exp_bits + mant)) & 1u;
     uint32_t e = (v >> mant) & ((1u << exp_bits) - 1u);
     uint32_t m = v & ((1u << mant) - 1u);
-    float mag = e ? ldexpf((float)((1u << mant) | m), (int)e - bias - mant)
-                  : ldexpf((float)m, 1 - bias - mant);
+    uint32_t unit = (uint32_t)(128 - bias - mant) << 23; /* 2^(1 - bias - mant) */
+    float mag = e ? float_of(((e + 127u - (uint32_t)bias) << 23) | (m << (23 - mant)))
+                  : (float)m * float_of(unit);
 
     return sign ? -mag : mag;
 }

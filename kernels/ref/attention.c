@@ -8,7 +8,7 @@
  *     l = l exp(m - m') + sum p;  acc = acc exp(m - m') + sum p v;  o = acc / l
  *
  * With 8-bit inputs the p in acc is e4m3(448 p) / 448, the one in l is not rounded.
- * Workspace: acc and the query's row as floats.
+ * Workspace: acc, and two rows as floats.
  */
 #include <math.h>
 
@@ -59,15 +59,20 @@ static void head_row(const struct tensor *t, int64_t h, int64_t row, float *out)
         out[c] *= scale;
 }
 
-/* Channel c of the value of a token. */
-static float value_at(const struct tensor *v, int64_t h, int64_t token, int64_t c)
+/* The value of a token as floats; 8-bit values lie transposed. */
+static void value_row(const struct tensor *v, int64_t h, int64_t token, int64_t dim,
+                      float *out)
 {
     const struct scales *s = &v->scales;
+    const uint8_t *code = v->data;
 
-    if (!is_code(v->dtype))
-        return ref_load(v, h * v->stride[0] + token * v->stride[1] + c);
-    return ref_load(v, h * v->stride[0] + c * v->stride[1] + token) *
-           s->data[h * s->stride[0] + c * s->stride[1] + token / s->cols];
+    if (!is_code(v->dtype)) {
+        head_row(v, h, token, out);
+        return;
+    }
+    for (int64_t c = 0; c < dim; c++)
+        out[c] = e4m3_to_f32(code[h * v->stride[0] + c * v->stride[1] + token]) *
+                 s->data[h * s->stride[0] + c * s->stride[1] + token / s->cols];
 }
 
 /* The part that holds key `key`, counted over all parts; *at is its place there. */
@@ -110,7 +115,7 @@ static void block_logits(struct walk *w, int64_t key, int64_t n, float *k_row)
     }
 }
 
-static void block_add(struct walk *w, int64_t key, int64_t n)
+static void block_add(struct walk *w, int64_t key, int64_t n, float *v_row)
 {
     double top = w->m, shrink;
 
@@ -131,8 +136,9 @@ static void block_add(struct walk *w, int64_t key, int64_t n)
         w->l += p;
         if (w->rounded)
             p = (double)e4m3_to_f32(f32_to_e4m3((float)(448.0 * p))) / 448.0;
+        value_row(&part->v, w->head, at, w->dim, v_row);
         for (int64_t c = 0; c < w->dim; c++)
-            w->acc[c] += p * (double)value_at(&part->v, w->head, at, c);
+            w->acc[c] += p * (double)v_row[c];
     }
 }
 
@@ -161,11 +167,12 @@ static void query_write(const struct walk *w, const struct attn_queries *qs, int
                   w->l > 0.0 ? (float)(w->m + log(w->l)) : -INFINITY);
 }
 
-/* Query s of the entry, all keys; q_row and k_row follow acc in the workspace. */
+/* Query s of the entry, all keys; rows of q and of k or v follow acc in the workspace.
+ */
 static void query_run(struct walk *w, const struct attn_queries *qs, int64_t s)
 {
     float *q_row = (float *)(w->acc + w->dim);
-    float *k_row = q_row + w->dim;
+    float *row = q_row + w->dim;
 
     head_row(&qs->q, w->head, s, q_row);
     w->q = q_row;
@@ -176,8 +183,8 @@ static void query_run(struct walk *w, const struct attn_queries *qs, int64_t s)
     for (int64_t key = 0; key < w->keys; key += BLOCK) {
         int64_t n = w->keys - key < BLOCK ? w->keys - key : BLOCK;
 
-        block_logits(w, key, n, k_row);
-        block_add(w, key, n);
+        block_logits(w, key, n, row);
+        block_add(w, key, n, row);
     }
     query_write(w, qs, s);
 }

@@ -1,5 +1,5 @@
 /* ops_cases.c - what the tests of the ops share */
-#include "ops_cases.h"
+#include "tests/unit/ops_cases.h"
 
 #include <math.h>
 #include <stdio.h>

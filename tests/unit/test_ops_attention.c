@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ops_cases.h"
+#include "tests/unit/ops_cases.h"
 #include "tests/tolerance.h"
 
 enum { HEADS = 3 };
@@ -121,7 +121,7 @@ static void attention_case(struct ops *ref, struct ops *test, int i)
 
 static void attention_body(struct ops *ref, struct ops *test)
 {
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < 36; i++) {
         attention_case(ref, test, i);
         pool_clear();
     }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "kernels/backend.h"
-#include "ops_cases.h"
+#include "tests/unit/ops_cases.h"
 
 /* ---- opening --------------------------------------------------------------------- */
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ops_cases.h"
+#include "tests/unit/ops_cases.h"
 #include "tests/tolerance.h"
 
 enum { GRID_F = 6, GRID_H = 7, GRID_W = 9, PARTS = 3 };

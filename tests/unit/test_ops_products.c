@@ -1,7 +1,7 @@
 /* test_ops_products.c - linear and conv of every backend against the reference */
 #include <stdio.h>
 
-#include "ops_cases.h"
+#include "tests/unit/ops_cases.h"
 #include "tests/tolerance.h"
 
 /* ---- linear ---------------------------------------------------------------------- */

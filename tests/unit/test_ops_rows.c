@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ops_cases.h"
+#include "tests/unit/ops_cases.h"
 #include "tests/tolerance.h"
 
 static const enum dtype outs[] = {DT_F32, DT_BF16, DT_E4M3, DT_I8};
