@@ -60,7 +60,7 @@ def force(dit, x, cond, uncond, c, ready, prefix_noise):
         v = guided(dit, net, ts, cond, uncond, c["guidance"], c["fps"])
         for f in range(frames):
             if flags[f // c["block"]]:
-                x[:, f] = solvers[f].step(v[:, f], x[:, f])
+                x[:, f] = solvers[f].step(v[:, f], x[:, f].clone())
     return x, len(rows)
 
 
