@@ -1,0 +1,196 @@
+/* denoise.c - steps a segment row by row */
+#include "engine/pipeline/denoise.h"
+#include "kernels/base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Everything that lives for one segment. */
+struct denoise {
+    const struct denoise_args *a;
+    struct matrix matrix;
+    struct state state;
+    struct dit_forward *forward;
+    struct span tokens;
+    float *rows;         /* own tokens on the host */
+    float *prefix_noise; /* [C,P,H,W], when prefix frames are noised */
+};
+
+static struct state_shape state_shape_of(const struct denoise_args *a,
+                                         struct span tokens)
+{
+    struct state_shape shape = {
+        .frames = (int)a->size.frames,
+        .tokens_per_frame = a->size.height / 2 * (a->size.width / 2),
+        .columns = 4 * a->size.channels,
+        .tokens = tokens,
+    };
+
+    return shape;
+}
+
+size_t denoise_state_bytes(struct ops *ops, const struct denoise_args *a)
+{
+    struct span tokens = seqpar_tokens(&a->shape.group, ops,
+                                       a->size.frames * (a->size.height / 2) *
+                                           (a->size.width / 2));
+    struct state_shape shape = state_shape_of(a, tokens);
+    struct arena counting;
+    struct state s;
+
+    arena_init(&counting, NULL, 0);
+    state_cut(&s, ops, &shape, &counting);
+    return counting.peak;
+}
+
+static void denoise_release(struct denoise *d)
+{
+    free(d->rows);
+    free(d->prefix_noise);
+    state_release(&d->state);
+    dit_forward_destroy(d->forward);
+    matrix_release(&d->matrix);
+}
+
+static size_t prefix_elements(const struct denoise_args *a)
+{
+    return (size_t)(a->size.channels * a->prefix * a->size.height * a->size.width);
+}
+
+static enum status denoise_init(struct denoise *d, const struct denoise_args *a,
+                                struct arena *arena, struct err *e)
+{
+    struct matrix_args m = {(int)a->size.frames, (int)a->size.frames, a->ar_step,
+                            a->prefix, a->causal_block_size};
+    struct state_shape shape;
+    size_t rows;
+
+    memset(d, 0, sizeof(*d));
+    d->a = a;
+    TRY(matrix_init(&d->matrix, a->schedule, &m, e));
+    TRY(dit_forward_create(a->dit, &a->shape, arena, a->queue, &d->forward, e));
+    d->tokens = dit_forward_tokens(d->forward);
+    shape = state_shape_of(a, d->tokens);
+    state_cut(&d->state, a->ops, &shape, arena);
+    TRY(state_init(&d->state, e));
+    rows = (size_t)(d->tokens.count * shape.columns);
+    d->rows = malloc((rows + 1) * sizeof(float));
+    d->prefix_noise = malloc((prefix_elements(a) + 1) * sizeof(float));
+    if (!d->rows || !d->prefix_noise)
+        return err_set(e, ST_RESOURCE, "out of memory: latents of %zu bytes",
+                       rows * sizeof(float));
+    return ST_OK;
+}
+
+/* Copy between the host rows and a tensor of own tokens, first `n` rows. */
+static enum status rows_copy(struct denoise *d, struct tensor *t, int64_t n, bool in,
+                             struct err *e)
+{
+    struct tensor part = tensor_slice(t, 0, 0, n);
+    struct tensor host = tensor_make2(d->rows, DT_F32, MEM_HOST, n, t->shape[1]);
+
+    TRY(ops_copy(d->a->ops, d->a->queue, in ? &part : &host, in ? &host : &part, e));
+    return ops_queue_wait(d->a->ops, d->a->queue, e);
+}
+
+/* This row's noise of the prefix frames, into the rows that this rank owns of them. */
+static enum status prefix_noise_put(struct denoise *d, int row, struct err *e)
+{
+    const struct denoise_args *a = d->a;
+    struct latent_size size = a->size;
+    struct span own = d->tokens;
+    int64_t end = a->prefix * (size.height / 2) * (size.width / 2);
+
+    if (!a->prefix || !a->addnoise)
+        return ST_OK;
+    size.frames = a->prefix;
+    if (own.begin + own.count > end)
+        own.count = end > own.begin ? end - own.begin : 0;
+    TRY(noise_source_prefix(
+        a->noise, a->segment, row,
+        (int64_t[]){size.channels, size.frames, size.height, size.width},
+        d->prefix_noise, e));
+    patch_from_latent(d->rows, d->prefix_noise, &size, own);
+    return rows_copy(d, &d->state.noise, own.count, true, e);
+}
+
+static enum status velocities(struct denoise *d, const struct tensor *t, struct err *e)
+{
+    const struct denoise_args *a = d->a;
+    struct dit_input in = {
+        .latent = {&d->state.input}, .n_latent = 1, .t = t, .context = {a->cond}};
+
+    TRY(dit_forward_run(d->forward, a->queue, &in, &d->state.v_cond, e));
+    if (a->guidance <= 1.0)
+        return ST_OK;
+    in.context[0] = a->uncond;
+    return dit_forward_run(d->forward, a->queue, &in, &d->state.v_uncond, e);
+}
+
+static enum status row_run(struct denoise *d, int row, struct err *e)
+{
+    const struct denoise_args *a = d->a;
+    struct state_row r = {.schedule = a->schedule,
+                          .matrix = &d->matrix,
+                          .row = row,
+                          .prefix = a->prefix,
+                          .addnoise = a->addnoise,
+                          .guidance = a->guidance};
+    double start = clock_seconds();
+    struct tensor t;
+
+    TRY(prefix_noise_put(d, row, e));
+    TRY(state_prepare(&d->state, a->queue, &r, &t, e));
+    TRY(velocities(d, &t, e));
+    TRY(state_update(&d->state, a->queue, &r, e));
+    TRY(ops_queue_wait(a->ops, a->queue, e));
+    if (a->row_done)
+        a->row_done(a->ctx, clock_seconds() - start);
+    return ST_OK;
+}
+
+/* The solver's history begins as zeros: frames that rest are carried along as they are.
+ */
+static enum status history_clear(struct denoise *d, struct err *e)
+{
+    struct tensor *const history[] = {&d->state.x_last, &d->state.m0, &d->state.m1};
+
+    memset(d->rows, 0,
+           (size_t)(d->tokens.count * d->state.shape.columns) * sizeof(float));
+    for (int i = 0; i < 3; i++)
+        TRY(rows_copy(d, history[i], d->tokens.count, true, e));
+    return ST_OK;
+}
+
+static enum status rows_run(struct denoise *d, float *latent, struct err *e)
+{
+    const struct denoise_args *a = d->a;
+
+    TRY(history_clear(d, e));
+    patch_from_latent(d->rows, latent, &a->size, d->tokens);
+    TRY(rows_copy(d, &d->state.x, d->tokens.count, true, e));
+    for (int row = 0; row < d->matrix.rows; row++) {
+        if (a->stop && *a->stop)
+            return err_set(e, ST_STOPPED, "stopped on request at row %d of %d", row,
+                           d->matrix.rows);
+        TRY(row_run(d, row, e));
+    }
+    TRY(rows_copy(d, &d->state.x, d->tokens.count, false, e));
+    latent_from_patch(latent, d->rows, &a->size, d->tokens);
+    return ST_OK;
+}
+
+enum status denoise_segment(const struct denoise_args *a, struct arena *arena,
+                            float *latent, struct err *e)
+{
+    size_t mark = arena_mark(arena);
+    struct denoise d;
+    enum status st;
+
+    st = denoise_init(&d, a, arena, e);
+    if (st == ST_OK)
+        st = rows_run(&d, latent, e);
+    denoise_release(&d);
+    arena_reset(arena, mark);
+    return st;
+}

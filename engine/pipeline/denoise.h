@@ -1,0 +1,47 @@
+/* denoise.h - one segment from noise to latents: the loop over the timestep matrix
+ *
+ * A row of the matrix is one evaluation of the network (two with guidance) and one
+ * update of every frame that the row moves. The plain run of a text-to-video model is
+ * the matrix whose columns are all equal. Nothing is allocated between the first row
+ * and the last; the host waits for the queue once per row.
+ */
+#ifndef ENGINE_PIPELINE_DENOISE_H
+#define ENGINE_PIPELINE_DENOISE_H
+
+#include <signal.h>
+
+#include "engine/dit/forward.h"
+#include "engine/dit/patch.h"
+#include "engine/pipeline/noise_source.h"
+#include "engine/pipeline/state.h"
+
+struct denoise_args {
+    struct ops *ops;
+    struct queue *queue;
+    const struct dit *dit;
+    const struct dit_context *cond, *uncond; /* uncond is not used up to guidance 1 */
+    const struct schedule *schedule;
+    struct noise_source *noise;
+    int segment;
+    struct latent_size size; /* of this segment */
+    struct dit_shape shape;  /* the same, as the transformer counts it */
+    int prefix;              /* leading latent frames that are given */
+    int ar_step, causal_block_size, addnoise;
+    double guidance;
+    const volatile sig_atomic_t *stop;
+    /* Called after every row with the row's seconds; may be NULL. */
+    void (*row_done)(void *ctx, double seconds);
+    void *ctx;
+};
+
+/* Count or cut what a segment needs: forward and state. Used by the plan, and by
+ * denoise_segment itself. */
+size_t denoise_state_bytes(struct ops *ops, const struct denoise_args *a);
+
+/* latent [C,F,H,W] on the host: noise with the prefix already in place, on return the
+ * sample. Memory comes from `arena`, which is given back. ST_STOPPED when asked to
+ * stop. */
+enum status denoise_segment(const struct denoise_args *a, struct arena *arena,
+                            float *latent, struct err *e);
+
+#endif

@@ -1,0 +1,64 @@
+/* film.h - finished segments to frames, and frames to the output, as they come
+ *
+ * Chained in latents, one decoder runs through the whole video: its caches stay from
+ * segment to segment, and the frames are those that decoding everything at the end
+ * would give. Chained through pixels, every segment is decoded from fresh caches, its
+ * first overlap frames are dropped, and its last ones are kept as floats for the next
+ * segment to encode (SkyworkAI/SkyReels-V2 pipelines/diffusion_forcing_pipeline.py).
+ *
+ *     TRY(film_open(&f, &args, e));
+ *     for each segment
+ *         TRY(film_segment(&f, arena, latent, frames, prefix, e));
+ *     TRY(film_close(&f, e));          the output gets its name
+ *     film_abort(&f);                  or: nothing is left of it
+ */
+#ifndef ENGINE_PIPELINE_FILM_H
+#define ENGINE_PIPELINE_FILM_H
+
+#include <signal.h>
+
+#include "engine/dit/patch.h"
+#include "engine/media/media.h"
+#include "engine/vae/vae.h"
+
+struct film_args {
+    struct vae *vae;
+    const struct vae_config *config;
+    struct queue *queue;
+    struct vae_shape shape;
+    const char *path;
+    const struct media_options *media; /* borrowed during film_open */
+    bool chained_pixels;
+    int overlap_frames; /* kept for the next segment, chained_pixels only */
+    struct arena *kept; /* caches that live through segments, or NULL: one segment */
+    const volatile sig_atomic_t *stop;
+    /* After every step with its latent frames and seconds; may be NULL. */
+    void (*step_done)(void *ctx, int latents, double seconds);
+    void *ctx;
+};
+
+struct film {
+    struct film_args a;
+    struct vae_decode *decode; /* while caches live */
+    struct media_writer *out;
+    float *frames;   /* decoded by one step, f32 [n,H,W,3], chained_pixels only */
+    uint8_t *pixels; /* the same as u8 */
+    float *tail;     /* the last overlap_frames, ring of frames */
+    int64_t tail_next;
+};
+
+enum status film_open(struct film *f, const struct film_args *a, struct err *e);
+
+/* Decode latent [C,frames,h,w] behind its first `prefix` latent frames and write the
+ * frames. Chained through pixels the prefix is decoded too, but not written. */
+enum status film_segment(struct film *f, struct arena *scratch, const float *latent,
+                         const struct latent_size *size, int prefix, struct err *e);
+
+/* The kept frames, oldest first, encoded: latent [C,P,h,w] for the next segment. */
+enum status film_encode_tail(struct film *f, struct arena *scratch, float *latent,
+                             struct err *e);
+
+enum status film_close(struct film *f, struct err *e);
+void film_abort(struct film *f);
+
+#endif

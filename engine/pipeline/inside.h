@@ -1,0 +1,74 @@
+/* inside.h - what the files of this folder share: the pipeline, a run, its plan
+ *
+ * Private to engine/pipeline. A pipeline lives for a launch: model, backend, weights. A
+ * run lives for a job: memory, text rows, contexts, outputs.
+ */
+#ifndef ENGINE_PIPELINE_INSIDE_H
+#define ENGINE_PIPELINE_INSIDE_H
+
+#include "engine/dit/plan.h"
+#include "engine/pipeline/denoise.h"
+#include "engine/pipeline/embeds.h"
+#include "engine/pipeline/film.h"
+#include "engine/pipeline/pipeline.h"
+#include "engine/text/tokenizer.h"
+#include "engine/text/umt5.h"
+#include "engine/weights/model.h"
+
+enum { DESCRIBE_BYTES = 512 };
+
+struct pipeline {
+    struct ops *ops;
+    struct model *model;
+    const struct dit_precision *precision;
+    enum dtype act; /* of the text encoder and the VAE */
+    int64_t vae_chunk;
+    struct weights *store[MODEL_PARTS];
+    bool loaded[MODEL_PARTS];
+    struct dit *dit;
+    struct vae *vae;
+    struct tokenizer *tokenizer;
+    char describe[DESCRIBE_BYTES];
+    char digest[65]; /* of the loaded weights, hex */
+};
+
+/* Load the stores that a job needs and build transformer and VAE on them. Loaded ones
+ * stay. The text encoder's weights are loaded when `text` is set. */
+enum status pipeline_load(struct pipeline *p, bool text,
+                          const struct pipeline_events *events, struct err *e);
+
+/* ---- plan ------------------------------------------------------------------------ */
+
+/* Sizes of a job in latents. */
+struct geometry {
+    struct segments segments;
+    int64_t height, width; /* latent */
+    int64_t longest;       /* latent frames of the longest segment */
+    int rows;              /* of all segments together */
+    bool guided, chained_pixels;
+};
+
+enum status geometry_init(struct geometry *g, const struct job *job, struct err *e);
+void geometry_release(struct geometry *g);
+
+/* Shape of a segment of `frames` latent frames with prompts of at most `text_rows`
+ * rows. */
+struct dit_shape geometry_shape(const struct pipeline *p, const struct geometry *g,
+                                const struct job *job, int64_t frames,
+                                int64_t text_rows);
+
+/* Memory of a run, in bytes; `text_rows`: tokens of the longest prompt. */
+struct run_memory {
+    size_t scratch;   /* phases take turns */
+    size_t kept;      /* contexts, and the decoder's caches of a long video */
+    size_t workspace; /* of the queue */
+    size_t encode, denoise, decode;
+};
+
+enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
+                            const struct job *job, int64_t text_rows,
+                            struct run_memory *out, struct err *e);
+
+struct vae_shape vae_shape_of(const struct pipeline *p, const struct job *job);
+
+#endif

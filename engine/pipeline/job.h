@@ -1,0 +1,68 @@
+/* job.h - what one generation is asked for, and what its launch runs on
+ *
+ * `struct job` is everything that belongs to one video; `struct engine_options` belongs
+ * to the launch and is shared by all its jobs. Both are plain values: the launcher
+ * fills them from flags and job files, job_check says what is impossible, the pipeline
+ * trusts them. Texts are NUL-terminated UTF-8 and borrowed; NULL means not given.
+ */
+#ifndef ENGINE_PIPELINE_JOB_H
+#define ENGINE_PIPELINE_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/config.h"
+#include "engine/sample/noise.h"
+#include "engine/sample/schedule.h"
+#include "engine/sample/segments.h"
+#include "kernels/base/option.h"
+
+/* How the segments of a long video hang together: the overlap is kept as latents, or
+ * decoded, and encoded again (what SkyReels-V2 does). */
+enum chain { CHAIN_LATENTS, CHAIN_PIXELS };
+
+/* What the blocks compute in; PRECISION_AUTO is exact, the nearest thing that the
+ * backend has: fp32 on the CPU. */
+enum precision {
+    PRECISION_AUTO,
+    PRECISION_FP32,
+    PRECISION_BF16,
+    PRECISION_FP8,
+    PRECISION_INT8,
+};
+
+struct job {
+    char *prompt, *negative_prompt;
+    struct option_size size;
+    int64_t num_frames, fps;
+    int64_t inference_steps, seed;
+    double guidance_scale, shift;
+    int solver; /* enum solver */
+    int64_t ar_step, causal_block_size, base_num_frames, overlap_history;
+    int64_t addnoise_condition;
+    int chain; /* enum chain */
+    int rng;   /* enum noise_kind */
+    char *noise, *embeds;
+    char *output, *save_latents, *save_embeds, *save_noise;
+    int64_t crf;
+    bool force;
+};
+
+struct engine_options {
+    char *model;
+    char *backend;     /* NULL: the best one that is built */
+    int precision;     /* enum precision */
+    int model_kind;    /* 0: as the model folder says, 1: plain, 2: diffusion forcing */
+    int64_t threads;   /* 0: all cores */
+    int64_t vae_chunk; /* latent frames decoded at once */
+};
+
+/* Everything about a job that can be wrong without looking at weights: size, frame
+ * counts, segments, lag, step counts. ST_USAGE with what would be possible. */
+enum status job_check(const struct job *job, const struct dit_config *dit,
+                      struct err *e);
+
+/* The windows of this job (see segments.h); released by the caller. */
+enum status job_segments(const struct job *job, struct segments *out, struct err *e);
+
+#endif

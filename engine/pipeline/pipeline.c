@@ -1,0 +1,164 @@
+/* pipeline.c - a launch: opens backend and model, loads weights once */
+#include "engine/pipeline/pipeline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pipeline/inside.h"
+#include "kernels/base/clock.h"
+
+struct choice {
+    const struct dit_precision *dit;
+    enum weight_quant quant;
+    enum dtype act;
+    const char *name;
+};
+
+/* What a precision means for each model; automatic is the exact one, fp32. */
+static const struct choice *choice_of(enum precision precision)
+{
+    static const struct choice fp32 = {&dit_fp32, QUANT_NONE, DT_F32, "fp32"};
+    static const struct choice bf16 = {&dit_bf16, QUANT_NONE, DT_BF16, "bf16"};
+    static const struct choice fp8 = {&dit_fp8, QUANT_E4M3, DT_BF16, "fp8"};
+    static const struct choice int8 = {&dit_int8, QUANT_I8, DT_BF16, "int8"};
+
+    switch (precision) {
+    case PRECISION_BF16:
+        return &bf16;
+    case PRECISION_FP8:
+        return &fp8;
+    case PRECISION_INT8:
+        return &int8;
+    default:
+        return &fp32;
+    }
+}
+
+/* Plan the three stores from headers; data comes with pipeline_load. */
+static enum status stores_open(struct pipeline *p, const struct choice *choice,
+                               const struct engine_options *opt, struct err *e)
+{
+    struct weights_policy policy[MODEL_PARTS] = {
+        [MODEL_DIT] = {.quant = choice->quant, .quantise = dit_quantised},
+        [MODEL_TEXT] = {.quant = QUANT_NONE},
+        [MODEL_VAE] = {.quant = QUANT_NONE, .conv_channels_last = true},
+    };
+
+    for (int part = 0; part < MODEL_PARTS; part++) {
+        policy[part].threads = (int)opt->threads;
+        TRY(weights_open(model_component(p->model, (enum model_part)part),
+                         &policy[part], &p->store[part], e));
+    }
+    return ST_OK;
+}
+
+static enum status parts_open(struct pipeline *p, const struct engine_options *opt,
+                              struct err *e)
+{
+    const struct choice *choice = choice_of((enum precision)opt->precision);
+    struct ops_options ops = {.threads = (int)opt->threads};
+    struct model_options model = {.kind = (enum model_kind)opt->model_kind};
+
+    TRY(ops_open(opt->backend, &ops, &p->ops, e));
+    TRY(model_open(opt->model, &model, &p->model, e));
+    p->precision = choice->dit;
+    p->act = choice->act;
+    p->vae_chunk = opt->vae_chunk;
+    snprintf(p->describe, sizeof(p->describe), "%s, %s on %s", model_describe(p->model),
+             choice->name, ops_facts(p->ops)->name);
+    return stores_open(p, choice, opt, e);
+}
+
+enum status pipeline_open(const struct engine_options *opt, struct pipeline **out,
+                          struct err *e)
+{
+    struct pipeline *p = calloc(1, sizeof(*p));
+    enum status st;
+
+    if (!p)
+        return err_set(e, ST_RESOURCE, "out of memory: pipeline");
+    st = parts_open(p, opt, e);
+    if (st != ST_OK) {
+        pipeline_close(p);
+        return st;
+    }
+    *out = p;
+    return ST_OK;
+}
+
+void pipeline_close(struct pipeline *p)
+{
+    if (!p)
+        return;
+    tokenizer_close(p->tokenizer);
+    vae_destroy(p->vae);
+    dit_destroy(p->dit);
+    for (int part = 0; part < MODEL_PARTS; part++)
+        weights_close(p->store[part]);
+    model_close(p->model);
+    ops_close(p->ops);
+    free(p);
+}
+
+const struct dit_config *pipeline_dit(const struct pipeline *p)
+{
+    return model_dit(p->model);
+}
+
+const char *pipeline_describe(const struct pipeline *p)
+{
+    return p->describe;
+}
+
+/* ---- loading --------------------------------------------------------------------- */
+
+static enum status part_load(struct pipeline *p, enum model_part part, int step,
+                             int steps, const struct pipeline_events *events,
+                             struct err *e)
+{
+    struct pipeline_progress at = {
+        .stage = STAGE_LOAD, .segments = 1, .step = step, .steps = steps};
+    double start = clock_seconds();
+
+    TRY(weights_load(p->store[part], p->ops, e));
+    p->loaded[part] = true;
+    at.step_seconds = clock_seconds() - start;
+    if (events->progress)
+        events->progress(events->ctx, &at);
+    return ST_OK;
+}
+
+static enum status digest_take(struct pipeline *p, struct err *e)
+{
+    const struct weights *stores[MODEL_PARTS];
+    int n = 0;
+
+    for (int part = 0; part < MODEL_PARTS; part++) {
+        if (p->loaded[part])
+            stores[n++] = p->store[part];
+    }
+    return weights_digest(stores, n, p->digest, e);
+}
+
+enum status pipeline_load(struct pipeline *p, bool text,
+                          const struct pipeline_events *events, struct err *e)
+{
+    enum model_part wanted[MODEL_PARTS];
+    int n = 0;
+
+    for (int part = 0; part < MODEL_PARTS; part++) {
+        if (!p->loaded[part] && (part != MODEL_TEXT || text))
+            wanted[n++] = (enum model_part)part;
+    }
+    for (int i = 0; i < n; i++)
+        TRY(part_load(p, wanted[i], i + 1, n, events, e));
+    if (n)
+        TRY(digest_take(p, e));
+    if (!p->dit)
+        TRY(dit_create(model_dit(p->model), p->precision, p->store[MODEL_DIT], p->ops,
+                       &p->dit, e));
+    if (!p->vae)
+        TRY(vae_create(model_vae(p->model), p->store[MODEL_VAE], p->ops, &p->vae, e));
+    return ST_OK;
+}

@@ -1,0 +1,74 @@
+/* pipeline.h - from a job to a video: encode text, denoise segment by segment, decode
+ *
+ *     TRY(pipeline_open(&engine, &p, e));               reads headers, opens the
+ * backend TRY(pipeline_plan(p, &job, &plan, e));            bytes and work, nothing
+ * loaded TRY(pipeline_run(p, &job, &events, e));           loads weights on first use
+ *     TRY(pipeline_run(p, &next_job, &events, e));      weights are there already
+ *     pipeline_close(p);
+ *
+ * Several jobs in one launch give the bytes that separate launches give. Each finished
+ * segment is decoded and appended to the output at once. A run that fails or is stopped
+ * leaves no output behind.
+ */
+#ifndef ENGINE_PIPELINE_PIPELINE_H
+#define ENGINE_PIPELINE_PIPELINE_H
+
+#include <signal.h>
+
+#include "engine/pipeline/job.h"
+
+struct pipeline;
+
+enum pipeline_stage {
+    STAGE_LOAD,    /* weights */
+    STAGE_ENCODE,  /* text */
+    STAGE_DENOISE, /* one step of this stage is one row of the timestep matrix */
+    STAGE_DECODE,  /* one step is one chunk of latent frames */
+};
+
+/* Where a run is. Steps count over all segments of the job. */
+struct pipeline_progress {
+    enum pipeline_stage stage;
+    int segment, segments;
+    int step, steps;     /* steps of this stage that are done, and all of them */
+    double step_seconds; /* what the last step took */
+};
+
+struct pipeline_events {
+    void *ctx;
+    void (*progress)(void *ctx, const struct pipeline_progress *p); /* may be NULL */
+    /* Asked between steps; nonzero ends the run with ST_STOPPED. May be NULL. */
+    const volatile sig_atomic_t *stop;
+    const char *job_json; /* goes into the metadata of the output; may be NULL */
+};
+
+/* Open the model folder and the backend; no weights yet. */
+enum status pipeline_open(const struct engine_options *opt, struct pipeline **out,
+                          struct err *e);
+void pipeline_close(struct pipeline *p);
+
+/* The transformer's configuration, for the family's defaults, and one line that says
+ * what the model is and what will run it. Valid until pipeline_close. */
+const struct dit_config *pipeline_dit(const struct pipeline *p);
+const char *pipeline_describe(const struct pipeline *p);
+
+/* What a job needs, from headers alone. */
+struct pipeline_plan {
+    int64_t latent_frames, latent_height, latent_width;
+    int64_t tokens; /* of the longest segment */
+    int segments, rows, forwards;
+    double forward_flop, decode_flop; /* one forward; the whole decoding */
+    size_t weight_bytes[3];           /* transformer, text encoder, VAE */
+    size_t encode_bytes, denoise_bytes, decode_bytes; /* activations of each phase */
+    size_t kept_bytes; /* caches that live through phases */
+    size_t peak_bytes; /* of everything */
+};
+
+enum status pipeline_plan(struct pipeline *p, const struct job *job,
+                          struct pipeline_plan *out, struct err *e);
+
+/* Run one checked job (job_check). */
+enum status pipeline_run(struct pipeline *p, const struct job *job,
+                         const struct pipeline_events *events, struct err *e);
+
+#endif

@@ -1,0 +1,177 @@
+/* plan.c - memory and work of a job, by arithmetic */
+#include <string.h>
+
+#include "engine/pipeline/inside.h"
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+enum status geometry_init(struct geometry *g, const struct job *job, struct err *e)
+{
+    memset(g, 0, sizeof(*g));
+    TRY(job_segments(job, &g->segments, e));
+    g->height = job->size.height / 8;
+    g->width = job->size.width / 8;
+    g->guided = job->guidance_scale > 1.0;
+    g->chained_pixels = job->chain == CHAIN_PIXELS && g->segments.count > 1;
+    for (int i = 0; i < g->segments.count; i++) {
+        const struct segment *s = &g->segments.segment[i];
+        struct matrix_args m = {s->frames, s->frames, (int)job->ar_step, s->prefix,
+                                (int)job->causal_block_size};
+
+        g->rows += matrix_rows((int)job->inference_steps, &m);
+        if (s->frames > g->longest)
+            g->longest = s->frames;
+    }
+    return ST_OK;
+}
+
+void geometry_release(struct geometry *g)
+{
+    segments_release(&g->segments);
+}
+
+struct dit_shape geometry_shape(const struct pipeline *p, const struct geometry *g,
+                                const struct job *job, int64_t frames,
+                                int64_t text_rows)
+{
+    struct dit_shape shape = {
+        .frames = frames,
+        .grid_h = g->height / 2,
+        .grid_w = g->width / 2,
+        .group = SEQPAR_ALONE,
+        .contexts = 1,
+        .context_rows = dit_context_rows(model_dit(p->model), text_rows),
+        .fps = (int)job->fps,
+    };
+
+    return shape;
+}
+
+struct vae_shape vae_shape_of(const struct pipeline *p, const struct job *job)
+{
+    struct vae_shape shape = {.height = job->size.height,
+                              .width = job->size.width,
+                              .chunk = p->vae_chunk,
+                              .dtype = p->act};
+
+    return shape;
+}
+
+/* Bytes of the two sides of the VAE; the encoder only chains through pixels. */
+static enum status vae_bytes(struct pipeline *p, const struct geometry *g,
+                             const struct job *job, struct run_memory *out,
+                             struct err *e)
+{
+    struct vae_shape shape = vae_shape_of(p, job);
+    struct vae_plan plan;
+
+    TRY(vae_plan(model_vae(p->model), p->ops, VAE_DECODE, &shape, &plan, e));
+    out->decode = plan.arena_bytes;
+    out->workspace = larger(out->workspace, plan.workspace_bytes);
+    if (!g->chained_pixels)
+        return ST_OK;
+    shape.chunk = 1;
+    TRY(vae_plan(model_vae(p->model), p->ops, VAE_ENCODE, &shape, &plan, e));
+    out->decode = larger(out->decode, plan.arena_bytes);
+    out->workspace = larger(out->workspace, plan.workspace_bytes);
+    return ST_OK;
+}
+
+static enum status dit_bytes(struct pipeline *p, const struct geometry *g,
+                             const struct job *job, int64_t text_rows,
+                             struct run_memory *out, struct err *e)
+{
+    struct dit_shape shape = geometry_shape(p, g, job, g->longest, text_rows);
+    struct denoise_args a = {
+        .size = {model_dit(p->model)->out_channels, g->longest, g->height, g->width},
+        .shape = shape};
+    struct dit_plan plan;
+
+    TRY(dit_plan(model_dit(p->model), p->precision, &shape, p->ops, &plan, e));
+    out->denoise = larger(plan.forward_bytes + denoise_state_bytes(p->ops, &a),
+                          plan.context_scratch_bytes);
+    out->kept = plan.context_bytes * (g->guided ? 2 : 1);
+    out->workspace = larger(out->workspace, plan.workspace_bytes);
+    return ST_OK;
+}
+
+enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
+                            const struct job *job, int64_t text_rows,
+                            struct run_memory *out, struct err *e)
+{
+    struct umt5_plan text;
+    int64_t text_bytes = text_rows * model_dit(p->model)->text_dim *
+                         (int64_t)sizeof(float);
+
+    memset(out, 0, sizeof(*out));
+    TRY(dit_bytes(p, g, job, text_rows, out, e));
+    TRY(vae_bytes(p, g, job, out, e));
+    if (!job->embeds) {
+        TRY(umt5_plan(model_text(p->model), p->act, text_rows, p->ops, &text, e));
+        out->encode = text.arena_bytes;
+        out->workspace = larger(out->workspace, text.workspace_bytes);
+    }
+    /* The rows of a prompt lie beside what makes them or what is made of them. */
+    out->encode += (size_t)text_bytes + ARENA_ALIGN;
+    out->denoise += (size_t)text_bytes + ARENA_ALIGN;
+    out->scratch = larger(out->encode, out->denoise);
+    if (g->segments.count > 1 && !g->chained_pixels)
+        out->kept += out->decode;
+    else
+        out->scratch = larger(out->scratch, out->decode);
+    return ST_OK;
+}
+
+/* Multiply-adds of the decoder, counted twice each: 431.6 TFLOP for 25 x 68 x 120
+ * latent pixels at base width 96 (encoders-vae-formats 4.10), in proportion to pixels
+ * and to the square of the width. */
+static double decode_flops(const struct vae_config *vae, const struct geometry *g)
+{
+    double pixels = (double)g->segments.total * (double)(g->height * g->width);
+    double width = (double)vae->base_dim / 96.0;
+
+    return 431.6e12 / (25.0 * 68.0 * 120.0) * pixels * width * width;
+}
+
+enum status pipeline_plan(struct pipeline *p, const struct job *job,
+                          struct pipeline_plan *out, struct err *e)
+{
+    const struct dit_config *dit = model_dit(p->model);
+    struct geometry g;
+    struct run_memory memory;
+    struct dit_plan plan;
+    struct dit_shape shape;
+    enum status st;
+
+    memset(out, 0, sizeof(*out));
+    TRY(geometry_init(&g, job, e));
+    shape = geometry_shape(p, &g, job, g.longest, dit->text_len);
+    st = run_memory_plan(p, &g, job, dit->text_len, &memory, e);
+    if (st == ST_OK)
+        st = dit_plan(dit, p->precision, &shape, p->ops, &plan, e);
+    if (st == ST_OK) {
+        for (int part = 0; part < MODEL_PARTS; part++)
+            out->weight_bytes[part] = weights_bytes(p->store[part]);
+        out->latent_frames = g.segments.total;
+        out->latent_height = g.height;
+        out->latent_width = g.width;
+        out->tokens = plan.tokens;
+        out->segments = g.segments.count;
+        out->rows = g.rows;
+        out->forwards = g.rows * (g.guided ? 2 : 1);
+        out->forward_flop = plan.linear_flops + plan.self_flops + plan.cross_flops;
+        out->decode_flop = decode_flops(model_vae(p->model), &g);
+        out->encode_bytes = memory.encode;
+        out->denoise_bytes = memory.denoise;
+        out->decode_bytes = memory.decode;
+        out->kept_bytes = memory.kept;
+        out->peak_bytes = memory.kept + memory.scratch + memory.workspace +
+                          out->weight_bytes[0] + out->weight_bytes[1] +
+                          out->weight_bytes[2];
+    }
+    geometry_release(&g);
+    return st;
+}

@@ -1,0 +1,462 @@
+/* run.c - one job from prompt to video
+ *
+ *     text      prompts to rows (or rows from a file), rows to contexts
+ *     segments  noise, prefix, denoise, decode and write, one after another
+ *     finish    latents and noise to their files, the video gets its name
+ *
+ * Memory is two allocations, planned before anything runs: `scratch`, which the phases
+ * use in turn, and `kept`, which holds the contexts and, in a long video chained in
+ * latents, the decoder's caches.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pipeline/inside.h"
+#include "engine/text/clean.h"
+#include "kernels/base/clock.h"
+
+struct prompt {
+    int32_t *ids; /* owned; NULL when rows come from a file */
+    int n;
+};
+
+struct run {
+    struct pipeline *p;
+    const struct job *job;
+    const struct pipeline_events *events;
+    struct geometry g;
+    struct schedule schedule;
+    struct prompt cond_prompt, uncond_prompt;
+    struct embeds embeds;
+    struct run_memory memory;
+    void *scratch_memory, *kept_memory, *workspace;
+    struct arena scratch, kept;
+    struct queue *queue;
+    struct dit_context *cond, *uncond;
+    struct noise_source noise;
+    struct film film;
+    float *latents; /* [C, total, h, w] of the whole video */
+    float *segment; /* [C, longest, h, w] */
+    struct pipeline_progress at;
+    int rows_done, decoded, to_decode; /* rows, latent frames */
+};
+
+static void progress_tell(struct run *r, enum pipeline_stage stage, int step, int steps,
+                          double seconds)
+{
+    r->at.stage = stage;
+    r->at.step = step;
+    r->at.steps = steps;
+    r->at.step_seconds = seconds;
+    if (r->events->progress)
+        r->events->progress(r->events->ctx, &r->at);
+}
+
+/* ---- outputs --------------------------------------------------------------------- */
+
+enum { TAGS = 5 };
+
+struct media_setup {
+    struct media_tag tags[TAGS];
+    char seed[32];
+    struct media_options options;
+};
+
+static void media_setup_fill(struct media_setup *m, const struct run *r)
+{
+    const struct job *job = r->job;
+
+    snprintf(m->seed, sizeof(m->seed), "%lld", (long long)job->seed);
+    m->tags[0] = (struct media_tag){"title", job->prompt ? job->prompt : ""};
+    m->tags[1] = (struct media_tag){"prompt", job->prompt ? job->prompt : ""};
+    m->tags[2] = (struct media_tag){"seed", m->seed};
+    m->tags[3] = (struct media_tag){"model_digest", r->p->digest};
+    m->tags[4] = (struct media_tag){"comment",
+                                    r->events->job_json ? r->events->job_json : ""};
+    m->options = (struct media_options)MEDIA_OPTIONS_DEFAULT;
+    m->options.width = (int)job->size.width;
+    m->options.height = (int)job->size.height;
+    m->options.fps_num = (int)job->fps;
+    m->options.crf = (int)job->crf;
+    m->options.force = job->force;
+    m->options.tags = m->tags;
+    m->options.n_tags = TAGS;
+}
+
+/* Would an HDF5 output of this name work? Begun and dropped again. */
+static enum status h5_output_check(const char *path, bool force, struct err *e)
+{
+    struct h5_writer *w;
+
+    if (!path)
+        return ST_OK;
+    TRY(h5_create(path, force, &w, e));
+    h5_abandon(w);
+    return ST_OK;
+}
+
+/* Refuse outputs that cannot be written before any work is done. */
+static enum status outputs_check(struct run *r, struct err *e)
+{
+    struct media_setup m;
+
+    media_setup_fill(&m, r);
+    TRY(media_check(r->job->output, &m.options, e));
+    TRY(h5_output_check(r->job->save_latents, r->job->force, e));
+    TRY(h5_output_check(r->job->save_embeds, r->job->force, e));
+    return h5_output_check(r->job->save_noise, r->job->force, e);
+}
+
+/* ---- text --------------------------------------------------------------------------
+ */
+
+static enum status prompt_tokenize(struct run *r, const char *text, struct prompt *out,
+                                   struct err *e)
+{
+    int text_len = (int)model_dit(r->p->model)->text_len;
+    char *clean;
+    enum status st;
+
+    if (!r->p->tokenizer)
+        TRY(tokenizer_open(model_tokenizer(r->p->model), &TOKENIZER_DEFAULT,
+                           &r->p->tokenizer, e));
+    out->ids = calloc((size_t)text_len, sizeof(*out->ids));
+    if (!out->ids)
+        return err_set(e, ST_RESOURCE, "out of memory: %d tokens", text_len);
+    TRY(text_clean(text ? text : "", text ? strlen(text) : 0, &clean, e));
+    st = tokenizer_encode(r->p->tokenizer, clean, strlen(clean), out->ids, text_len,
+                          &out->n, e);
+    free(clean);
+    return st;
+}
+
+/* Token ids of both prompts, or their rows from a file: the plan needs their number. */
+static enum status text_read(struct run *r, struct err *e)
+{
+    const struct dit_config *dit = model_dit(r->p->model);
+
+    if (r->job->embeds)
+        return embeds_read(r->job->embeds, dit, r->g.guided, &r->embeds, e);
+    TRY(prompt_tokenize(r, r->job->prompt, &r->cond_prompt, e));
+    if (!r->g.guided)
+        return ST_OK;
+    return prompt_tokenize(r, r->job->negative_prompt, &r->uncond_prompt, e);
+}
+
+static int64_t text_rows(const struct run *r)
+{
+    int64_t a = r->job->embeds ? r->embeds.cond.n : r->cond_prompt.n;
+    int64_t b = r->job->embeds ? r->embeds.uncond.n : r->uncond_prompt.n;
+
+    return a > b ? a : b;
+}
+
+static enum status rows_encode(struct run *r, const struct umt5 *text,
+                               const struct prompt *prompt, struct embeds_rows *out,
+                               struct err *e)
+{
+    int64_t dims[2] = {prompt->n, model_dit(r->p->model)->text_dim};
+    size_t mark = arena_mark(&r->scratch);
+    struct tensor rows = tensor_cut(&r->scratch, DT_F32, ops_facts(r->p->ops)->space, 2,
+                                    dims);
+    struct tensor host;
+    enum status st;
+
+    out->n = prompt->n;
+    out->rows = malloc((size_t)(dims[0] * dims[1]) * sizeof(float));
+    if (!out->rows)
+        return err_set(e, ST_RESOURCE, "out of memory: %lld text rows",
+                       (long long)dims[0]);
+    host = tensor_make(out->rows, DT_F32, MEM_HOST, 2, dims);
+    st = umt5_encode(text, r->queue, &r->scratch, prompt->ids, prompt->n, &rows, e);
+    if (st == ST_OK)
+        st = ops_copy(r->p->ops, r->queue, &host, &rows, e);
+    if (st == ST_OK)
+        st = ops_queue_wait(r->p->ops, r->queue, e);
+    arena_reset(&r->scratch, mark);
+    return st;
+}
+
+static enum status text_encode(struct run *r, struct err *e)
+{
+    struct pipeline *p = r->p;
+    double start = clock_seconds();
+    struct umt5 *text;
+    enum status st;
+
+    TRY(umt5_create(model_text(p->model), p->act, p->store[MODEL_TEXT], p->ops,
+                    r->queue, &text, e));
+    r->embeds.width = model_dit(p->model)->text_dim;
+    st = rows_encode(r, text, &r->cond_prompt, &r->embeds.cond, e);
+    if (st == ST_OK && r->g.guided)
+        st = rows_encode(r, text, &r->uncond_prompt, &r->embeds.uncond, e);
+    umt5_destroy(text);
+    if (st == ST_OK)
+        progress_tell(r, STAGE_ENCODE, 1, 1, clock_seconds() - start);
+    return st;
+}
+
+static enum status context_make(struct run *r, const struct embeds_rows *rows,
+                                struct dit_context **out, struct err *e)
+{
+    int64_t dims[2] = {rows->n, r->embeds.width};
+    size_t mark = arena_mark(&r->scratch);
+    struct tensor device = tensor_cut(&r->scratch, DT_F32, ops_facts(r->p->ops)->space,
+                                      2, dims);
+    struct tensor host = tensor_make(rows->rows, DT_F32, MEM_HOST, 2, dims);
+    enum status st;
+
+    st = ops_copy(r->p->ops, r->queue, &device, &host, e);
+    if (st == ST_OK)
+        st = dit_context_create(r->p->dit, r->queue, &device, &r->kept, &r->scratch,
+                                out, e);
+    arena_reset(&r->scratch, mark);
+    return st;
+}
+
+static enum status text_run(struct run *r, struct err *e)
+{
+    if (!r->job->embeds)
+        TRY(text_encode(r, e));
+    if (r->job->save_embeds)
+        TRY(embeds_write(r->job->save_embeds, r->job->force, &r->embeds, e));
+    TRY(context_make(r, &r->embeds.cond, &r->cond, e));
+    if (!r->g.guided)
+        return ST_OK;
+    return context_make(r, &r->embeds.uncond, &r->uncond, e);
+}
+
+/* ---- segments
+ * ------------------------------------------------------------------------- */
+
+static struct latent_size size_of(const struct run *r, int64_t frames)
+{
+    struct latent_size size = {model_dit(r->p->model)->out_channels, frames,
+                               r->g.height, r->g.width};
+
+    return size;
+}
+
+/* Copy `n` latent frames of every channel between two latents [C, frames, h, w]. */
+static void frames_copy(const struct run *r, float *to, int64_t to_frames,
+                        int64_t to_first, const float *from, int64_t from_frames,
+                        int64_t from_first, int64_t n)
+{
+    size_t plane = (size_t)(r->g.height * r->g.width);
+
+    for (int64_t c = 0; c < model_dit(r->p->model)->out_channels; c++)
+        memcpy(to + (size_t)(c * to_frames + to_first) * plane,
+               from + (size_t)(c * from_frames + from_first) * plane,
+               (size_t)n * plane * sizeof(float));
+}
+
+/* The noise of a segment, with its prefix in place. */
+static enum status segment_start(struct run *r, int i, struct err *e)
+{
+    const struct segment *s = &r->g.segments.segment[i];
+    int64_t channels = model_dit(r->p->model)->out_channels;
+    float *prefix;
+    enum status st;
+
+    TRY(noise_source_initial(&r->noise, i,
+                             (int64_t[]){channels, s->frames, r->g.height, r->g.width},
+                             r->segment, e));
+    if (!s->prefix)
+        return ST_OK;
+    if (!r->g.chained_pixels) {
+        frames_copy(r, r->segment, s->frames, 0, r->latents, r->g.segments.total,
+                    s->first, s->prefix);
+        return ST_OK;
+    }
+    prefix = malloc((size_t)(channels * s->prefix * r->g.height * r->g.width) *
+                    sizeof(float));
+    if (!prefix)
+        return err_set(e, ST_RESOURCE, "out of memory: %d latent frames", s->prefix);
+    st = film_encode_tail(&r->film, &r->scratch, prefix, e);
+    if (st == ST_OK)
+        frames_copy(r, r->segment, s->frames, 0, prefix, s->prefix, 0, s->prefix);
+    free(prefix);
+    return st;
+}
+
+static void row_done(void *ctx, double seconds)
+{
+    struct run *r = ctx;
+
+    progress_tell(r, STAGE_DENOISE, ++r->rows_done, r->g.rows, seconds);
+}
+
+static void decode_done(void *ctx, int latents, double seconds)
+{
+    struct run *r = ctx;
+
+    r->decoded += latents;
+    progress_tell(r, STAGE_DECODE, r->decoded, r->to_decode, seconds);
+}
+
+static enum status segment_run(struct run *r, int i, struct err *e)
+{
+    const struct segment *s = &r->g.segments.segment[i];
+    struct denoise_args a = {
+        .ops = r->p->ops,
+        .queue = r->queue,
+        .dit = r->p->dit,
+        .cond = r->cond,
+        .uncond = r->uncond,
+        .schedule = &r->schedule,
+        .noise = &r->noise,
+        .segment = i,
+        .size = size_of(r, s->frames),
+        .shape = geometry_shape(r->p, &r->g, r->job, s->frames, text_rows(r)),
+        .prefix = s->prefix,
+        .ar_step = (int)r->job->ar_step,
+        .causal_block_size = (int)r->job->causal_block_size,
+        .addnoise = (int)r->job->addnoise_condition,
+        .guidance = r->job->guidance_scale,
+        .stop = r->events->stop,
+        .row_done = row_done,
+        .ctx = r,
+    };
+
+    r->at.segment = i;
+    TRY(segment_start(r, i, e));
+    TRY(denoise_segment(&a, &r->scratch, r->segment, e));
+    frames_copy(r, r->latents, r->g.segments.total, s->first + s->prefix, r->segment,
+                s->frames, s->prefix, s->frames - s->prefix);
+    return film_segment(&r->film, &r->scratch, r->segment, &a.size, s->prefix, e);
+}
+
+static enum status segments_run(struct run *r, struct err *e)
+{
+    r->at.segments = r->g.segments.count;
+    for (int i = 0; i < r->g.segments.count; i++) {
+        const struct segment *s = &r->g.segments.segment[i];
+
+        r->to_decode += s->frames - (r->g.chained_pixels ? 0 : s->prefix);
+    }
+    for (int i = 0; i < r->g.segments.count; i++)
+        TRY(segment_run(r, i, e));
+    return ST_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------- */
+
+static enum status latents_save(const struct run *r, struct err *e)
+{
+    int64_t dims[4] = {model_dit(r->p->model)->out_channels, r->g.segments.total,
+                       r->g.height, r->g.width};
+    struct h5_writer *w;
+    enum status st;
+
+    if (!r->job->save_latents)
+        return ST_OK;
+    TRY(h5_create(r->job->save_latents, r->job->force, &w, e));
+    st = h5_put(w, "latents/x", 4, dims, r->latents, e);
+    if (st == ST_OK)
+        st = h5_put_int(w, "", "seed", r->job->seed, e);
+    if (st == ST_OK)
+        st = h5_put_int(w, "", "fps", r->job->fps, e);
+    if (st == ST_OK)
+        st = h5_put_text(w, "", "model_digest", r->p->digest, e);
+    if (st == ST_OK && r->events->job_json)
+        st = h5_put_text(w, "", "job", r->events->job_json, e);
+    if (st != ST_OK) {
+        h5_abandon(w);
+        return st;
+    }
+    return h5_commit(w, e);
+}
+
+static enum status film_start(struct run *r, struct err *e)
+{
+    struct media_setup media;
+    struct film_args a = {
+        .vae = r->p->vae,
+        .config = model_vae(r->p->model),
+        .queue = r->queue,
+        .shape = vae_shape_of(r->p, r->job),
+        .path = r->job->output,
+        .media = &media.options,
+        .chained_pixels = r->g.chained_pixels,
+        .overlap_frames = r->g.chained_pixels ? (int)r->job->overlap_history : 0,
+        .kept = r->g.segments.count > 1 && !r->g.chained_pixels ? &r->kept : NULL,
+        .stop = r->events->stop,
+        .step_done = decode_done,
+        .ctx = r,
+    };
+
+    media_setup_fill(&media, r);
+    return film_open(&r->film, &a, e);
+}
+
+static enum status memory_get(struct run *r, struct err *e)
+{
+    struct ops *ops = r->p->ops;
+    const struct dit_config *dit = model_dit(r->p->model);
+    size_t plane = (size_t)(dit->out_channels * r->g.height * r->g.width);
+
+    TRY(run_memory_plan(r->p, &r->g, r->job, text_rows(r), &r->memory, e));
+    TRY(ops_mem_alloc(ops, r->memory.scratch, &r->scratch_memory, e));
+    TRY(ops_mem_alloc(ops, r->memory.kept, &r->kept_memory, e));
+    TRY(ops_mem_alloc(ops, r->memory.workspace, &r->workspace, e));
+    arena_init(&r->scratch, r->scratch_memory, r->memory.scratch);
+    arena_init(&r->kept, r->kept_memory, r->memory.kept);
+    r->latents = calloc((size_t)r->g.segments.total * plane, sizeof(float));
+    r->segment = calloc((size_t)r->g.longest * plane, sizeof(float));
+    if (!r->latents || !r->segment)
+        return err_set(e, ST_RESOURCE, "out of memory: latents of %d frames",
+                       r->g.segments.total);
+    return ops_queue_open(ops, r->workspace, r->memory.workspace, &r->queue, e);
+}
+
+static enum status run_all(struct run *r, struct err *e)
+{
+    const struct job *job = r->job;
+
+    TRY(geometry_init(&r->g, job, e));
+    TRY(schedule_init(&r->schedule, (enum solver)job->solver, (int)job->inference_steps,
+                      job->shift, e));
+    TRY(outputs_check(r, e));
+    TRY(text_read(r, e));
+    TRY(pipeline_load(r->p, !job->embeds, r->events, e));
+    TRY(memory_get(r, e));
+    TRY(text_run(r, e));
+    TRY(noise_source_open(&r->noise, job, e));
+    TRY(film_start(r, e));
+    TRY(segments_run(r, e));
+    TRY(latents_save(r, e));
+    TRY(noise_source_commit(&r->noise, e));
+    return film_close(&r->film, e);
+}
+
+static void run_release(struct run *r)
+{
+    struct ops *ops = r->p->ops;
+
+    film_abort(&r->film);
+    noise_source_abandon(&r->noise);
+    dit_context_destroy(r->cond);
+    dit_context_destroy(r->uncond);
+    if (r->queue)
+        ops_queue_close(ops, r->queue);
+    ops_mem_free(ops, r->scratch_memory);
+    ops_mem_free(ops, r->kept_memory);
+    ops_mem_free(ops, r->workspace);
+    embeds_release(&r->embeds);
+    free(r->cond_prompt.ids);
+    free(r->uncond_prompt.ids);
+    free(r->latents);
+    free(r->segment);
+    geometry_release(&r->g);
+}
+
+enum status pipeline_run(struct pipeline *p, const struct job *job,
+                         const struct pipeline_events *events, struct err *e)
+{
+    struct run r = {.p = p, .job = job, .events = events};
+    enum status st = run_all(&r, e);
+
+    run_release(&r);
+    return st;
+}

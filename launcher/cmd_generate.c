@@ -1,0 +1,125 @@
+/* cmd_generate.c - framefleet generate: jobs to videos, weights loaded once */
+#include <string.h>
+
+#include "kernels/base/clock.h"
+#include "launcher/command.h"
+#include "launcher/interrupt.h"
+#include "launcher/jobs.h"
+#include "launcher/progress.h"
+
+static void help_print(void)
+{
+    printf("usage: framefleet generate --model DIR --prompt TEXT [flags]\n");
+    settings_help(stdout);
+}
+
+static enum status job_print(const struct settings_doc *d, struct err *e)
+{
+    struct buf text = BUF_INIT;
+    struct json_out out;
+    enum status st = ST_OK;
+
+    json_out_init(&out, &text, JSON_INDENTED);
+    settings_print(d, true, &out);
+    if (text.failed)
+        st = err_set(e, ST_RESOURCE, "out of memory: printing a job");
+    else
+        printf("%s\n", buf_text(&text));
+    buf_release(&text);
+    return st;
+}
+
+/* Fill in, check and refuse every job before the first one runs. */
+static enum status jobs_check(struct jobs *jobs, const struct pipeline *p,
+                              struct err *e)
+{
+    for (int i = 0; i < jobs->n; i++) {
+        enum status st = settings_finish(&jobs->doc[i], pipeline_dit(p), e);
+
+        if (st == ST_OK)
+            st = job_check(&jobs->doc[i].values.job, pipeline_dit(p), e);
+        if (st != ST_OK && jobs->n > 1)
+            err_prefix(e, "job %d", i + 1);
+        TRY(st);
+    }
+    return ST_OK;
+}
+
+static enum status job_run(struct pipeline *p, const struct settings_doc *d,
+                           struct progress *progress, struct err *e)
+{
+    struct buf json = BUF_INIT;
+    struct json_out out;
+    struct pipeline_events events = {progress, progress_step, interrupt_watch(), NULL};
+    double start = clock_seconds();
+    char line[ERR_TEXT_BYTES];
+    enum status st;
+
+    json_out_init(&out, &json, JSON_COMPACT);
+    settings_print(d, false, &out);
+    events.job_json = buf_text(&json);
+    st = pipeline_run(p, &d->values.job, &events, e);
+    buf_release(&json);
+    if (st == ST_OK) {
+        snprintf(line, sizeof(line), "wrote %s in %.1f s", d->values.job.output,
+                 clock_seconds() - start);
+        progress_note(progress, "done", line);
+    }
+    return st;
+}
+
+static enum status jobs_run(struct jobs *jobs, struct pipeline *p, struct err *e)
+{
+    struct progress progress;
+    enum status st;
+
+    TRY(progress_open(&progress, jobs->doc[0].values.log_json, e));
+    progress_note(&progress, "model", pipeline_describe(p));
+    st = ST_OK;
+    for (int i = 0; i < jobs->n && st == ST_OK; i++) {
+        st = job_run(p, &jobs->doc[i], &progress, e);
+        if (st != ST_OK && jobs->n > 1)
+            err_prefix(e, "job %d", i + 1);
+    }
+    progress_close(&progress);
+    return st;
+}
+
+static enum status jobs_generate(struct jobs *jobs, struct err *e)
+{
+    const struct settings *first = &jobs->doc[0].values;
+    struct pipeline *p;
+    enum status st;
+
+    if (!first->engine.model)
+        return err_set(e, ST_USAGE, "missing model: give --model DIR");
+    TRY(pipeline_open(&first->engine, &p, e));
+    st = jobs_check(jobs, p, e);
+    if (st == ST_OK && first->print_job) {
+        for (int i = 0; i < jobs->n && st == ST_OK; i++)
+            st = job_print(&jobs->doc[i], e);
+    } else if (st == ST_OK) {
+        st = jobs_run(jobs, p, e);
+    }
+    pipeline_close(p);
+    return st;
+}
+
+enum status command_generate(int argc, const char *const *argv, struct err *e)
+{
+    struct jobs jobs;
+    enum status st;
+
+    TRY(jobs_read(&jobs, argc, argv, e));
+    if (jobs.doc[0].values.help) {
+        help_print();
+        st = ST_OK;
+    } else if (jobs.n_rest > 0) {
+        st = err_set(e, ST_USAGE, "unexpected argument '%s': flags start with --",
+                     jobs.rest[0]);
+    } else {
+        st = jobs_generate(&jobs, e);
+    }
+    jobs_release(&jobs);
+    return st;
+}

@@ -1,0 +1,123 @@
+/* cmd_plan.c - framefleet plan: memory and work of a job, from headers alone */
+#include <stdio.h>
+
+#include "engine/pipeline/pipeline.h"
+#include "launcher/command.h"
+#include "launcher/jobs.h"
+
+static const double gib = 1024.0 * 1024.0 * 1024.0;
+
+struct line {
+    const char *name;
+    size_t bytes;
+};
+
+static void table_print(const struct pipeline_plan *plan, const char *model,
+                        const struct job *job)
+{
+    const struct line lines[] = {
+        {"weights, transformer", plan->weight_bytes[0]},
+        {"weights, text encoder", plan->weight_bytes[1]},
+        {"weights, vae", plan->weight_bytes[2]},
+        {"encode", plan->encode_bytes},
+        {"denoise", plan->denoise_bytes},
+        {"decode", plan->decode_bytes},
+        {"kept through phases", plan->kept_bytes},
+        {"peak of everything", plan->peak_bytes},
+    };
+
+    printf("%s\n", model);
+    printf(
+        "%lldx%lld, %lld frames: %lld latent frames of %lldx%lld, %lld tokens in the "
+        "longest of %d segments\n",
+        (long long)job->size.width, (long long)job->size.height,
+        (long long)job->num_frames, (long long)plan->latent_frames,
+        (long long)plan->latent_width, (long long)plan->latent_height,
+        (long long)plan->tokens, plan->segments);
+    printf("%d rows, %d forwards of %.3f TFLOP; decoding %.3f TFLOP\n", plan->rows,
+           plan->forwards, plan->forward_flop * 1e-12, plan->decode_flop * 1e-12);
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        printf("  %-24s %10.3f GiB\n", lines[i].name, (double)lines[i].bytes / gib);
+}
+
+static void json_print(const struct pipeline_plan *plan, struct json_out *out)
+{
+    json_out_object(out, NULL);
+    json_out_int(out, "latent_frames", plan->latent_frames);
+    json_out_int(out, "latent_height", plan->latent_height);
+    json_out_int(out, "latent_width", plan->latent_width);
+    json_out_int(out, "tokens", plan->tokens);
+    json_out_int(out, "segments", plan->segments);
+    json_out_int(out, "rows", plan->rows);
+    json_out_int(out, "forwards", plan->forwards);
+    json_out_double(out, "forward_flop", plan->forward_flop);
+    json_out_double(out, "decode_flop", plan->decode_flop);
+    json_out_int(out, "dit_weight_bytes", (int64_t)plan->weight_bytes[0]);
+    json_out_int(out, "text_weight_bytes", (int64_t)plan->weight_bytes[1]);
+    json_out_int(out, "vae_weight_bytes", (int64_t)plan->weight_bytes[2]);
+    json_out_int(out, "encode_bytes", (int64_t)plan->encode_bytes);
+    json_out_int(out, "denoise_bytes", (int64_t)plan->denoise_bytes);
+    json_out_int(out, "decode_bytes", (int64_t)plan->decode_bytes);
+    json_out_int(out, "kept_bytes", (int64_t)plan->kept_bytes);
+    json_out_int(out, "peak_bytes", (int64_t)plan->peak_bytes);
+    json_out_end(out);
+}
+
+static enum status plan_print(const struct settings *s, struct pipeline *p,
+                              struct err *e)
+{
+    struct pipeline_plan plan;
+    struct buf text = BUF_INIT;
+    struct json_out out;
+
+    TRY(pipeline_plan(p, &s->job, &plan, e));
+    if (!s->json) {
+        table_print(&plan, pipeline_describe(p), &s->job);
+        return ST_OK;
+    }
+    json_out_init(&out, &text, JSON_INDENTED);
+    json_print(&plan, &out);
+    printf("%s\n", buf_text(&text));
+    buf_release(&text);
+    return ST_OK;
+}
+
+/* A plan needs no prompt; an empty one stands in for it. */
+static enum status job_plan(struct settings_doc *d, struct err *e)
+{
+    struct pipeline *p;
+    enum status st;
+
+    TRY(pipeline_open(&d->values.engine, &p, e));
+    st = option_assign(&d->set, option_find(&d->set, "prompt"), "", SOURCE_DEFAULT, e);
+    if (st == ST_OK)
+        st = settings_finish(d, pipeline_dit(p), e);
+    if (st == ST_OK)
+        st = job_check(&d->values.job, pipeline_dit(p), e);
+    if (st == ST_OK)
+        st = plan_print(&d->values, p, e);
+    pipeline_close(p);
+    return st;
+}
+
+enum status command_plan(int argc, const char *const *argv, struct err *e)
+{
+    struct jobs jobs;
+    enum status st = ST_OK;
+
+    TRY(jobs_read(&jobs, argc, argv, e));
+    if (jobs.doc[0].values.help) {
+        printf("usage: framefleet plan --model DIR [flags of generate] [--json]\n");
+        settings_help(stdout);
+    } else if (jobs.n_rest > 0) {
+        st = err_set(e, ST_USAGE, "unexpected argument '%s': flags start with --",
+                     jobs.rest[0]);
+    } else if (!jobs.doc[0].values.engine.model) {
+        st = err_set(e, ST_USAGE, "missing model: give --model DIR");
+    } else {
+        for (int i = 0; i < jobs.n && st == ST_OK; i++)
+            st = job_plan(&jobs.doc[i], e);
+    }
+    jobs_release(&jobs);
+    return st;
+}

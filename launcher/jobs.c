@@ -1,0 +1,182 @@
+/* jobs.c - reads the job file and lays the flags over every job */
+#include "launcher/jobs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { JOB_FILE_BYTES_MAX = 64 << 20, JOB_BYTES_MAX = 1 << 20 };
+
+struct command_line {
+    int argc;
+    const char *const *argv;
+};
+
+void jobs_release(struct jobs *jobs)
+{
+    for (int i = 0; i < jobs->n; i++)
+        settings_release(&jobs->doc[i]);
+    free(jobs->doc);
+    free(jobs->rest);
+    memset(jobs, 0, sizeof(*jobs));
+}
+
+/* Add a job: program defaults, the object's members (NULL: none), the flags. */
+static enum status job_add(struct jobs *jobs, const struct command_line *line,
+                           struct json *object, struct err *e)
+{
+    struct settings_doc *grown;
+
+    if (jobs->n == JOBS_MAX)
+        return err_set(e, ST_USAGE, "impossible job file: more than %d jobs", JOBS_MAX);
+    grown = realloc(jobs->doc, (size_t)(jobs->n + 1) * sizeof(*grown));
+    if (!grown)
+        return err_set(e, ST_RESOURCE, "out of memory: %d jobs", jobs->n + 1);
+    jobs->doc = grown;
+    TRY(settings_init(&grown[jobs->n], e));
+    /* The set points into the array, which may have moved. */
+    for (int i = 0; i <= jobs->n; i++)
+        grown[i].set.settings = &grown[i].values;
+    jobs->n++;
+    if (object)
+        TRY(settings_from_json(&grown[jobs->n - 1], json_root(object), e));
+    return option_parse_args(&grown[jobs->n - 1].set, line->argc, line->argv,
+                             jobs->rest, &jobs->n_rest, e);
+}
+
+static enum status text_add(struct jobs *jobs, const struct command_line *line,
+                            const char *name, const char *text, size_t bytes,
+                            struct err *e)
+{
+    struct json *doc;
+    enum status st;
+
+    TRY(json_parse(name, text, bytes, &JSON_LIMITS_CONFIG, &doc, e));
+    st = job_add(jobs, line, doc, e);
+    json_close(doc);
+    return st;
+}
+
+/* Does the text hold one JSON value that spreads over several lines? */
+static bool is_one_value(const char *text, size_t bytes)
+{
+    struct json *doc;
+
+    if (bytes > JOB_BYTES_MAX ||
+        json_parse("", text, bytes, &JSON_LIMITS_CONFIG, &doc, NULL) != ST_OK)
+        return false;
+    json_close(doc);
+    return true;
+}
+
+static enum status lines_add(struct jobs *jobs, const struct command_line *line,
+                             const char *path, const char *text, size_t bytes,
+                             struct err *e)
+{
+    const char *end = text + bytes;
+    int number = 1;
+
+    for (; text < end; number++) {
+        const char *stop = memchr(text, '\n', (size_t)(end - text));
+        size_t len = (size_t)((stop ? stop : end) - text);
+        char name[ERR_TEXT_BYTES];
+
+        snprintf(name, sizeof(name), "%s:%d", path, number);
+        if (strspn(text, " \t\r") < len)
+            TRY(text_add(jobs, line, name, text, len, e));
+        text += len + 1;
+    }
+    if (jobs->n == 0)
+        return err_set(e, ST_INPUT, "job file '%s' holds no job", path);
+    return ST_OK;
+}
+
+static enum status file_read(const char *path, struct buf *text, struct err *e)
+{
+    FILE *f = fopen(path, "re");
+    char part[65536];
+    size_t got;
+    bool failed;
+
+    if (!f)
+        return err_set(e, ST_INPUT, "cannot open job file '%s': %s", path,
+                       strerror(errno));
+    while ((got = fread(part, 1, sizeof(part), f)) > 0 &&
+           text->len <= JOB_FILE_BYTES_MAX)
+        buf_add(text, part, got);
+    failed = ferror(f);
+    fclose(f);
+    if (failed)
+        return err_set(e, ST_INPUT, "cannot read job file '%s'", path);
+    if (text->len > JOB_FILE_BYTES_MAX)
+        return err_set(e, ST_INPUT, "job file '%s' is longer than %d bytes", path,
+                       JOB_FILE_BYTES_MAX);
+    if (text->failed)
+        return err_set(e, ST_RESOURCE, "out of memory: job file '%s'", path);
+    return ST_OK;
+}
+
+static enum status file_add(struct jobs *jobs, const struct command_line *line,
+                            const char *path, struct err *e)
+{
+    struct buf text = BUF_INIT;
+    enum status st = file_read(path, &text, e);
+
+    if (st == ST_OK && is_one_value(buf_text(&text), text.len))
+        st = text_add(jobs, line, path, buf_text(&text), text.len, e);
+    else if (st == ST_OK)
+        st = lines_add(jobs, line, path, buf_text(&text), text.len, e);
+    buf_release(&text);
+    return st;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static enum status launch_check(const struct jobs *jobs, struct err *e)
+{
+    const struct engine_options *first = &jobs->doc[0].values.engine;
+
+    for (int i = 1; i < jobs->n; i++) {
+        const struct engine_options *o = &jobs->doc[i].values.engine;
+
+        if (!same_text(o->model, first->model) ||
+            !same_text(o->backend, first->backend) ||
+            o->precision != first->precision || o->threads != first->threads ||
+            o->model_kind != first->model_kind || o->vae_chunk != first->vae_chunk)
+            return err_set(e, ST_USAGE,
+                           "impossible job %d: model, model_kind, backend, precision, "
+                           "threads and vae_chunk must be the same in all jobs of a "
+                           "launch",
+                           i + 1);
+    }
+    return ST_OK;
+}
+
+enum status jobs_read(struct jobs *jobs, int argc, const char *const *argv,
+                      struct err *e)
+{
+    struct command_line line = {argc, argv};
+    struct settings_doc flags;
+    enum status st;
+
+    memset(jobs, 0, sizeof(*jobs));
+    jobs->rest = calloc((size_t)argc + 1, sizeof(*jobs->rest));
+    if (!jobs->rest)
+        return err_set(e, ST_RESOURCE, "out of memory: %d arguments", argc);
+    st = settings_init(&flags, e);
+    if (st == ST_OK)
+        st = option_parse_args(&flags.set, argc, argv, jobs->rest, &jobs->n_rest, e);
+    if (st == ST_OK && flags.values.job_file)
+        st = file_add(jobs, &line, flags.values.job_file, e);
+    else if (st == ST_OK)
+        st = job_add(jobs, &line, NULL, e);
+    if (st == ST_OK)
+        st = launch_check(jobs, e);
+    settings_release(&flags);
+    if (st != ST_OK)
+        jobs_release(jobs);
+    return st;
+}

@@ -1,0 +1,49 @@
+/* settings.h - all that flags and job files can say, in one table
+ *
+ * One option table feeds the command line, the keys of JSON job files, --help and
+ * --print-job. A value's source is remembered: a flag wins over the file, the file over
+ * the model's own default, that over the program's.
+ */
+#ifndef LAUNCHER_SETTINGS_H
+#define LAUNCHER_SETTINGS_H
+
+#include "engine/pipeline/job.h"
+#include "kernels/base/json.h"
+
+struct settings {
+    struct engine_options engine;
+    struct job job;
+    char *job_file, *prompt_file, *log_json;
+    int64_t width, height; /* as separate keys; both replace job.size */
+    int resolution;        /* 0: unset, 1: 480P, 2: 540P, 3: 720P */
+    bool print_job, json, tensors, help;
+};
+
+struct settings_doc {
+    struct settings values;
+    struct option_set set;
+};
+
+/* Program defaults; the caller releases. */
+enum status settings_init(struct settings_doc *d, struct err *e);
+void settings_release(struct settings_doc *d);
+
+/* Take the members of one JSON object as values of rank SOURCE_FILE. Unknown keys are
+ * refused with the closest known one; null and, for what is not built, false are
+ * ignored. */
+enum status settings_from_json(struct settings_doc *d, struct json_value object,
+                               struct err *e);
+
+/* Fill what nobody has set with the model family's own defaults (dit-and-sampling 5.6:
+ * size, frames, fps, steps, shift, guidance, negative prompt), fold width, height and
+ * resolution into the size, read --prompt_file. */
+enum status settings_finish(struct settings_doc *d, const struct dit_config *dit,
+                            struct err *e);
+
+/* The whole of what a job is, as one JSON object; with `sources`, every value becomes
+ * {"value": …, "source": "flag"}. Paths of outputs are left out without `sources`. */
+void settings_print(const struct settings_doc *d, bool sources, struct json_out *out);
+
+void settings_help(FILE *out);
+
+#endif
