@@ -55,6 +55,7 @@ struct engine_options {
     int model_kind;    /* 0: as the model folder says, 1: plain, 2: diffusion forcing */
     int64_t threads;   /* 0: all cores */
     int64_t vae_chunk; /* latent frames decoded at once */
+    bool no_text;      /* every job brings its text rows: no text encoder is needed */
 };
 
 /* Everything about a job that can be wrong without looking at weights: size, frame

@@ -46,9 +46,11 @@ static enum status stores_open(struct pipeline *p, const struct choice *choice,
     };
 
     for (int part = 0; part < MODEL_PARTS; part++) {
+        const struct component *c = model_component(p->model, (enum model_part)part);
+
         policy[part].threads = (int)opt->threads;
-        TRY(weights_open(model_component(p->model, (enum model_part)part),
-                         &policy[part], &p->store[part], e));
+        if (c)
+            TRY(weights_open(c, &policy[part], &p->store[part], e));
     }
     return ST_OK;
 }
@@ -59,6 +61,9 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
     const struct choice *choice = choice_of((enum precision)opt->precision);
     struct ops_options ops = {.threads = (int)opt->threads};
     struct model_options model = {.kind = (enum model_kind)opt->model_kind};
+
+    if (opt->no_text)
+        model.without = 1u << MODEL_TEXT | 1u << MODEL_TOKENIZER;
 
     TRY(ops_open(opt->backend, &ops, &p->ops, e));
     TRY(model_open(opt->model, &model, &p->model, e));

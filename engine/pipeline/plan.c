@@ -154,7 +154,8 @@ enum status pipeline_plan(struct pipeline *p, const struct job *job,
         st = dit_plan(dit, p->precision, &shape, p->ops, &plan, e);
     if (st == ST_OK) {
         for (int part = 0; part < MODEL_PARTS; part++)
-            out->weight_bytes[part] = weights_bytes(p->store[part]);
+            out->weight_bytes[part] = p->store[part] ? weights_bytes(p->store[part])
+                                                     : 0;
         out->latent_frames = g.segments.total;
         out->latent_height = g.height;
         out->latent_width = g.width;
