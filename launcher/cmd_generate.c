@@ -87,10 +87,15 @@ static enum status jobs_run(struct jobs *jobs, struct pipeline *p, struct err *e
 
 static enum status jobs_generate(struct jobs *jobs, struct err *e)
 {
-    const struct settings *first = &jobs->doc[0].values;
+    struct settings *first = &jobs->doc[0].values;
     struct pipeline *p;
     enum status st;
 
+    first->engine.no_text = true;
+    for (int i = 0; i < jobs->n; i++) {
+        if (!jobs->doc[i].values.job.embeds)
+            first->engine.no_text = false;
+    }
     if (!first->engine.model)
         return err_set(e, ST_USAGE, "missing model: give --model DIR");
     TRY(pipeline_open(&first->engine, &p, e));
