@@ -235,8 +235,7 @@ enum status conv_check(const struct ops_facts *facts, const struct op_conv *a,
     return maybe(&l, "residual", a->residual, FLOATS, 4, y);
 }
 
-/* ---- norms, residuals, activations ------------------------------------------------
- */
+/* ---- norms, residuals, activations ---------------------------------------------- */
 
 static enum status norm_want(const struct look *l, const struct norm *n, int64_t s,
                              int64_t d)
@@ -290,8 +289,7 @@ enum status act_check(const struct ops_facts *facts, const struct op_act *a,
     return ST_OK;
 }
 
-/* ---- heads ------------------------------------------------------------------------
- */
+/* ---- heads ---------------------------------------------------------------------- */
 
 /* y [s, heads * head_dim]. */
 static enum status heads_in(const struct look *l, const struct tensor *y, int head_dim)
@@ -444,8 +442,7 @@ enum status values_check(const struct ops_facts *facts, const struct op_values *
     return ST_OK;
 }
 
-/* ---- attention ---------------------------------------------------------------------
- */
+/* ---- attention ------------------------------------------------------------------ */
 
 static enum status query_want(const struct look *l, const struct op_attention *a,
                               const struct attn_queries *qs)
@@ -563,8 +560,7 @@ enum status attn_merge_check(const struct ops_facts *facts,
     return want2(&l, "lse_part", a->lse_part, BIT(DT_F32), o[1], o[0]);
 }
 
-/* ---- small things ------------------------------------------------------------------
- */
+/* ---- small things --------------------------------------------------------------- */
 
 enum status convert_check(const struct ops_facts *facts, const struct op_convert *a,
                           struct err *e)

@@ -97,8 +97,7 @@ struct span dit_forward_tokens(const struct dit_forward *fw)
     return fw->tokens;
 }
 
-/* ---- shared steps -----------------------------------------------------------------
- */
+/* ---- shared steps --------------------------------------------------------------- */
 
 /* Layer norm, then shift and scale per frame (NULL: none). */
 static struct norm norm_of(const struct dit_forward *fw, const struct tensor *shift,
@@ -137,8 +136,7 @@ static enum status add_product(struct dit_forward *fw, struct queue *q,
     return ops_residual(fw->m->ops, q, &a, e);
 }
 
-/* ---- phases of a block --------------------------------------------------------------
- */
+/* ---- phases of a block ---------------------------------------------------------- */
 
 static enum status phase_put(struct dit_forward *fw, struct queue *q, struct err *e)
 {
@@ -257,8 +255,7 @@ static enum status (*const phases[])(struct dit_forward *, struct queue *,
 
 enum { PHASES = sizeof(phases) / sizeof(phases[0]) };
 
-/* ---- the pass
- * --------------------------------------------------------------------------- */
+/* ---- the pass ------------------------------------------------------------------- */
 
 /* The channel groups side by side, times the patch embedding. */
 static enum status embed_patches(struct dit_forward *fw, struct queue *q, struct err *e)

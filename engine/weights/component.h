@@ -51,8 +51,7 @@ int64_t component_bytes(const struct component *c);
 /* "bf16", or "bf16+fp32" … : the dtypes, most bytes first, into `out`. */
 const char *component_dtypes(const struct component *c, char *out, size_t bytes);
 
-/* ---- what must be there ------------------------------------------------------------
- */
+/* ---- what must be there --------------------------------------------------------- */
 
 struct expected {
     char name[96];

@@ -30,8 +30,7 @@ struct opening {
     struct err *e;
 };
 
-/* ---- parts --------------------------------------------------------------------------
- */
+/* ---- parts ---------------------------------------------------------------------- */
 
 /* The config.json beside a part; *out is NULL when there is none. */
 static enum status config_read(struct opening *o, const struct folder *dir,
@@ -157,8 +156,7 @@ static enum status parts_open(struct opening *o)
     return ST_OK;
 }
 
-/* ---- what the folder says as a whole
- * ------------------------------------------------- */
+/* ---- what the folder says as a whole -------------------------------------------- */
 
 static enum status index_read(struct opening *o)
 {
@@ -276,8 +274,7 @@ static void family_set(struct opening *o)
     d->diffusion_forcing = forcing;
 }
 
-/* ---- description
- * ---------------------------------------------------------------------- */
+/* ---- description ---------------------------------------------------------------- */
 
 static const char *size_name(const struct model *m, char *out, size_t bytes)
 {
@@ -319,8 +316,7 @@ static void describe(struct model *m)
                  size_name(m, size, sizeof(size)), layout, dtypes);
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------ */
+/* ---- the whole ------------------------------------------------------------------ */
 
 /* Parts that are right by themselves must fit each other. */
 static enum status parts_fit(const struct model *m, struct err *e)
@@ -392,8 +388,7 @@ void model_close(struct model *m)
     free(m);
 }
 
-/* ---- asking
- * ---------------------------------------------------------------------------- */
+/* ---- asking --------------------------------------------------------------------- */
 
 const char *model_describe(const struct model *m)
 {

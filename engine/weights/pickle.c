@@ -33,8 +33,7 @@ static enum status fail(const struct machine *m, const char *what)
                    (size_t)(m->op - m->begin));
 }
 
-/* ---- text, stack, values
- * ------------------------------------------------------------- */
+/* ---- text, stack, values -------------------------------------------------------- */
 
 static enum status take(struct machine *m, size_t n, const unsigned char **out)
 {
@@ -125,8 +124,7 @@ static enum status push_int(struct machine *m, int64_t n)
     return push(m, v);
 }
 
-/* ---- operations
- * ------------------------------------------------------------------------ */
+/* ---- operations ----------------------------------------------------------------- */
 
 static enum status op_proto(struct machine *m)
 {
@@ -417,8 +415,7 @@ static enum status op_build(struct machine *m)
     return top_kind(m, V_DICT, "BUILD of something that is not a dict", &v);
 }
 
-/* ---- running
- * ----------------------------------------------------------------------------- */
+/* ---- running -------------------------------------------------------------------- */
 
 static const struct operation {
     unsigned char code;

@@ -38,8 +38,7 @@ const struct global *global_find(const char *name)
     return NULL;
 }
 
-/* ---- pool
- * ------------------------------------------------------------------------------ */
+/* ---- pool ----------------------------------------------------------------------- */
 
 struct chunk {
     struct chunk *next;
@@ -80,8 +79,7 @@ void pool_release(struct pool *pool)
     }
 }
 
-/* ---- values
- * ---------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------- */
 
 struct value *value_create(struct pool *pool, enum value_kind kind)
 {
@@ -161,8 +159,7 @@ struct value *value_storage(struct pool *pool, const struct value *id, const cha
     return v;
 }
 
-/* ---- tensors
- * --------------------------------------------------------------------------- */
+/* ---- tensors -------------------------------------------------------------------- */
 
 /* Row-major without gaps; axes of one element may have any stride. */
 static bool strides_dense(const struct pickle_tensor *t, const struct value *stride)

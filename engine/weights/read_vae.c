@@ -19,8 +19,7 @@ static const float wan_std[16] = {2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1
 
 enum { RES_BLOCKS = 2, STRIDE = RES_BLOCKS + 1, UP_STRIDE = RES_BLOCKS + 2 };
 
-/* ---- what must be there ------------------------------------------------------------
- */
+/* ---- what must be there --------------------------------------------------------- */
 
 static void expect_conv(struct expect_list *l, const char *name, int64_t n_out,
                         int64_t n_in, int rank, const int64_t *kernel)
@@ -137,8 +136,7 @@ static void expect_decoder(struct expect_list *l, const struct vae_config *v)
     expect_head(l, "decoder", c, 3);
 }
 
-/* ---- configuration ------------------------------------------------------------------
- */
+/* ---- configuration -------------------------------------------------------------- */
 
 static enum status shapes_read(const struct component *c, struct vae_config *v,
                                struct err *e)

@@ -50,8 +50,7 @@ void source_close(struct source *s)
     free(s);
 }
 
-/* ---- one file
- * ------------------------------------------------------------------------ */
+/* ---- one file ------------------------------------------------------------------- */
 
 /* A zip begins with "PK\3\4"; everything else must be safetensors, except that a legacy
  * torch file (a bare pickle) deserves its own words. */
@@ -103,8 +102,7 @@ enum status source_open(const char *path, struct source **out, struct err *e)
     return source_adopt(&f, out, e);
 }
 
-/* ---- shards
- * -------------------------------------------------------------------------- */
+/* ---- shards --------------------------------------------------------------------- */
 
 /* A name of the index and where it says the tensor is. */
 struct mapped {
@@ -265,8 +263,7 @@ enum status source_open_at(const struct folder *dir, const char *name,
     return source_adopt(&f, out, e);
 }
 
-/* ---- asking
- * -------------------------------------------------------------------------- */
+/* ---- asking --------------------------------------------------------------------- */
 
 const char *source_path(const struct source *s)
 {

@@ -39,8 +39,7 @@ struct reader {
     size_t piece_bytes, line_bytes;
 };
 
-/* ---- conversions ------------------------------------------------------------------
- */
+/* ---- conversions ---------------------------------------------------------------- */
 
 /* False when the row is not finite. */
 static bool row_quantise(enum weight_quant quant, const float *row, size_t n,
@@ -97,8 +96,7 @@ static void conv_transpose(const struct reader *r, const struct slot *s, float *
     }
 }
 
-/* ---- one tensor -------------------------------------------------------------------
- */
+/* ---- one tensor ----------------------------------------------------------------- */
 
 /* Room for a piece and, when rows are worked on, for one of them as floats. */
 static enum status buffers_reserve(struct reader *r, const struct slot *s, size_t bytes,
@@ -224,8 +222,7 @@ static enum status slot_load(struct reader *r, struct slot *s, struct err *e)
     return st;
 }
 
-/* ---- threads ----------------------------------------------------------------------
- */
+/* ---- threads -------------------------------------------------------------------- */
 
 static void load_report(struct load *l, int i, enum status st, const struct err *e)
 {
@@ -370,8 +367,7 @@ enum status weights_load(struct weights *w, struct ops *ops, struct err *e)
     return ST_OK;
 }
 
-/* ---- digest ------------------------------------------------------------------------
- */
+/* ---- digest --------------------------------------------------------------------- */
 
 static int by_label(const void *a, const void *b)
 {

@@ -27,8 +27,7 @@ struct json {
     char name[];
 };
 
-/* ---- parsing ----------------------------------------------------------------------
- */
+/* ---- parsing -------------------------------------------------------------------- */
 
 static int key_order(const void *a, const void *b)
 {
@@ -158,8 +157,7 @@ void json_close(struct json *doc)
     free(doc);
 }
 
-/* ---- walking ----------------------------------------------------------------------
- */
+/* ---- walking -------------------------------------------------------------------- */
 
 static const cJSON *node_of(struct json_value v)
 {
@@ -238,8 +236,7 @@ struct json_value json_find(struct json_value object, const char *key)
     return m;
 }
 
-/* ---- values -----------------------------------------------------------------------
- */
+/* ---- values --------------------------------------------------------------------- */
 
 /* What a message shows of a value. */
 static const char *value_text(struct json_value v, char *out, size_t bytes)
@@ -372,8 +369,7 @@ enum status json_doubles(struct json_value v, double lo, double hi, int n, doubl
     return ST_OK;
 }
 
-/* ---- members ----------------------------------------------------------------------
- */
+/* ---- members -------------------------------------------------------------------- */
 
 static enum status member(struct json_value object, const char *key,
                           struct json_value *out, struct err *e)

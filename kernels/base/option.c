@@ -37,8 +37,7 @@ void option_set_release(struct option_set *set)
     set->source = NULL;
 }
 
-/* ---- names --------------------------------------------------------------------------
- */
+/* ---- names ---------------------------------------------------------------------- */
 
 /* Is word `len` bytes long at `word` the same name, '-' and '_' equal? */
 static bool name_equal(const char *word, size_t len, const char *name)
@@ -136,8 +135,7 @@ enum status option_unknown(const struct option_set *set, const char *what,
                    name, near);
 }
 
-/* ---- values
- * --------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------- */
 
 static enum status assign_flag(const struct option *o, void *m, const char *text,
                                struct err *e)
@@ -270,8 +268,7 @@ enum status option_assign(struct option_set *set, int i, const char *text,
     return ST_OK;
 }
 
-/* ---- command line
- * ------------------------------------------------------------------------ */
+/* ---- command line --------------------------------------------------------------- */
 
 /* One "--…" argument; *at moves on by one more when it takes the next argument. */
 static enum status flag_parse(struct option_set *set, int argc, const char *const *argv,
@@ -323,8 +320,7 @@ enum status option_parse_args(struct option_set *set, int argc, const char *cons
     return ST_OK;
 }
 
-/* ---- printing
- * -------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------- */
 
 static int format_choice(const char *list, int i, char *out, size_t bytes)
 {

@@ -57,8 +57,7 @@ static enum status memory_look(const struct check *c, const char *op, struct err
     return ST_OK;
 }
 
-/* ---- queues and events ------------------------------------------------------------
- */
+/* ---- queues and events ---------------------------------------------------------- */
 
 static enum status check_queue_open(void *self, void *workspace, size_t bytes,
                                     struct queue **out, struct err *e)
@@ -135,8 +134,7 @@ static enum status check_copy(void *self, struct queue *q, const struct tensor *
     return c->inner.backend->copy(c->inner.self, q->inner, dst, src, e);
 }
 
-/* ---- one watched op ---------------------------------------------------------------
- */
+/* ---- one watched op ------------------------------------------------------------- */
 
 struct run {
     struct check *check;
@@ -277,8 +275,7 @@ static enum status check_pixels_twice(void *self, struct queue *q,
     return st;
 }
 
-/* ---- planning and the table ---------------------------------------------------------
- */
+/* ---- planning and the table ----------------------------------------------------- */
 
 static size_t check_linear_workspace(const void *self, const struct op_linear *a)
 {

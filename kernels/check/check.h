@@ -32,8 +32,7 @@ void guarded_destroy(struct guarded *g);
 /* Are the guards as they were made? */
 bool guarded_intact(const struct guarded *g);
 
-/* ---- touch.c: what each op reads and writes ----------------------------------------
- */
+/* ---- touch.c: what each op reads and writes ------------------------------------- */
 
 enum touch_kind { TOUCH_READ, TOUCH_WRITE, TOUCH_UPDATE };
 
@@ -59,8 +58,7 @@ struct touches {
 OPS_LIST(TOUCH_PROTO)
 #undef TOUCH_PROTO
 
-/* ---- watch.c: looking before and after ---------------------------------------------
- */
+/* ---- watch.c: looking before and after ------------------------------------------ */
 
 /* Poison and remember; then compare. `watch_end` releases in any case. */
 enum status watch_begin(struct touches *ts, int byte_poison, struct err *e);

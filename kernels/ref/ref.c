@@ -37,8 +37,7 @@ static enum status ref_copy(void *self, struct queue *q, const struct tensor *ds
     return ST_OK;
 }
 
-/* ---- queues and events: everything is done when the call returns ------------------
- */
+/* ---- queues and events: everything is done when the call returns ---------------- */
 
 static enum status ref_queue_open(void *self, void *workspace, size_t bytes,
                                   struct queue **out, struct err *e)

@@ -14,8 +14,7 @@
 #include "tests/tolerance.h"
 #include "tests/unit/dit_rig.h"
 
-/* ---- golden -----------------------------------------------------------------------
- */
+/* ---- golden --------------------------------------------------------------------- */
 
 static void check_model(const char *backend, const char *model, bool diffusers)
 {
@@ -70,8 +69,7 @@ static void nothing_is_read_unwritten(void **state)
     golden_on("check:cpu");
 }
 
-/* ---- layout, angles, names ----------------------------------------------------------
- */
+/* ---- layout, angles, names ------------------------------------------------------ */
 
 static void patches_go_there_and_back(void **state)
 {
@@ -161,8 +159,7 @@ static void block_matrices_are_quantised(void **state)
     assert_false(dit_quantised(""));
 }
 
-/* ---- plan ---------------------------------------------------------------------------
- */
+/* ---- plan ----------------------------------------------------------------------- */
 
 static bool near(double got, double want)
 {
@@ -216,8 +213,7 @@ static void plan_is_what_is_used(void **state)
     rig_close(&r);
 }
 
-/* ---- refusals
- * ------------------------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------------------- */
 
 static void missing_tensors_are_named(void **state)
 {

@@ -87,8 +87,7 @@ int posix_memalign(void **p, size_t align, size_t n)
 }
 #endif
 
-/* ---- cases: 297 tokens cross tiles of 128 and groups of 16
- * -------------------------------- */
+/* ---- cases: 297 tokens cross tiles of 128 and groups of 16 ---------------------- */
 
 static const struct latent_size size = {16, 3, 18, 22};
 enum { LATENT = 16 * 3 * 18 * 22 };
@@ -177,8 +176,7 @@ static void padding_shortcut_is_exact(void **state)
     case_release(&c);
 }
 
-/* ---- passes by hand
- * ------------------------------------------------------------------------ */
+/* ---- passes by hand ------------------------------------------------------------- */
 
 struct pass {
     struct dit_forward *fw;
@@ -286,8 +284,7 @@ static void forward_allocates_nothing(void **state)
     case_release(&c);
 }
 
-/* ---- seams
- * --------------------------------------------------------------------------------- */
+/* ---- seams ---------------------------------------------------------------------- */
 
 /* Channels handed over in groups, as noise and condition are, make the same input. */
 static void channel_groups_lie_side_by_side(void **state)
@@ -359,8 +356,7 @@ static void contexts_add_up(void **state)
     free(twice);
 }
 
-/* ---- precisions
- * ------------------------------------------------------------------------------ */
+/* ---- precisions ----------------------------------------------------------------- */
 
 static void narrow_precisions_stay_close(void **state)
 {

@@ -245,8 +245,7 @@ static void step_matrices(void **state)
     assert_int_equal(n, 500);
 }
 
-/* ---- noise
- * ----------------------------------------------------------------------------- */
+/* ---- noise ---------------------------------------------------------------------- */
 
 /* Split "seed<S><part>…": the seed, and what follows `part`; NULL if it is another
  * name. */

@@ -72,8 +72,7 @@ static void scene_fill(struct scene *s)
     fill_table(s->table_w, GRID_W, PAIRS_S);
 }
 
-/* ---- the same in doubles ----------------------------------------------------------
- */
+/* ---- the same in doubles -------------------------------------------------------- */
 
 static void turn(double *x, const float *cs)
 {
@@ -144,8 +143,7 @@ static void oracle(struct scene *s)
         oracle_row(s, k, t);
 }
 
-/* ---- the thing itself -------------------------------------------------------------
- */
+/* ---- the thing itself ----------------------------------------------------------- */
 
 static void scene_open(struct scene *s, const char *backend,
                        const struct seqpar_formats *formats)

@@ -59,8 +59,7 @@ static struct tensor numbers(struct scene *s, int rank, const int64_t *shape,
     return t;
 }
 
-/* ---- parts ------------------------------------------------------------------------
- */
+/* ---- parts ---------------------------------------------------------------------- */
 
 static struct tensor cut(struct scene *s, enum dtype dt, int64_t a, int64_t b,
                          int64_t c)
@@ -141,8 +140,7 @@ static void scene_close(struct scene *s)
     ops_close(s->ops);
 }
 
-/* ---- what the ranks do
- * ---------------------------------------------------------------- */
+/* ---- what the ranks do ---------------------------------------------------------- */
 
 static struct tensor own_rows(struct scene *s, int what, int r)
 {
