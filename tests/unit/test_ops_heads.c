@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/unit/ops_cases.h"
 #include "tests/tolerance.h"
+#include "tests/unit/ops_cases.h"
 
 enum { GRID_F = 6, GRID_H = 7, GRID_W = 9, PARTS = 3 };
 

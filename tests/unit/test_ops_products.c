@@ -1,8 +1,8 @@
 /* test_ops_products.c - linear and conv of every backend against the reference */
 #include <stdio.h>
 
-#include "tests/unit/ops_cases.h"
 #include "tests/tolerance.h"
+#include "tests/unit/ops_cases.h"
 
 /* ---- linear ---------------------------------------------------------------------- */
 

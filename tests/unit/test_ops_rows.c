@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/unit/ops_cases.h"
 #include "tests/tolerance.h"
+#include "tests/unit/ops_cases.h"
 
 static const enum dtype outs[] = {DT_F32, DT_BF16, DT_E4M3, DT_I8};
 static const int64_t sizes[][2] = {{1, 1}, {1, 40}, {127, 24}, {129, 96}, {5, 1537}};
