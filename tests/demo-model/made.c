@@ -2,6 +2,7 @@
 #include "tests/demo-model/made.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,38 +107,60 @@ void made_linear(struct made *m, const char *name, int64_t out, int64_t in, floa
     bias_add(m, name, out);
 }
 
-/* Half as much per step away from the centre, on every axis. */
+/* Half as much per step away from the middle of an axis; a first axis of three is time,
+ * where the last tap is the present. */
 static float tap_weight(int axes, const int64_t *kernel, int64_t tap)
 {
     float w = 1.0f;
 
     for (int k = axes - 1; k >= 0; k--) {
-        int64_t from_centre = llabs(tap % kernel[k] - kernel[k] / 2);
+        int64_t home = axes == 3 && k == 0 ? kernel[k] - 1 : kernel[k] / 2;
 
-        w = ldexpf(w, -(int)from_centre);
+        w = ldexpf(w, -(int)llabs(tap % kernel[k] - home));
         tap /= kernel[k];
     }
     return w;
 }
 
-void made_conv(struct made *m, const char *name, int64_t out, int64_t in, int axes,
-               const int64_t *kernel, float gain)
+static void conv_add(struct made *m, const char *name, int64_t out, int64_t in,
+                     int axes, const int64_t *kernel, float gain, bool identity)
 {
     int64_t dims[MADE_RANK_MAX] = {out, in};
     int64_t taps = count_of(axes, kernel);
     char full[MADE_NAME_MAX];
+    float *noise = normals(m, out * in, 1.0f);
     float sum = 0.0f;
     float *x;
 
     memcpy(dims + 2, kernel, (size_t)axes * sizeof(kernel[0]));
     for (int64_t i = 0; i < taps; i++)
-        sum += powf(tap_weight(axes, kernel, i), 2.0f);
-    x = normals(m, out * in * taps, gain / sqrtf((float)in * sum));
-    for (int64_t i = 0; i < out * in * taps; i++)
-        x[i] *= tap_weight(axes, kernel, i % taps);
+        sum += tap_weight(axes, kernel, i);
+    x = normals(m, out * in * taps, 0.3f);
+    for (int64_t i = 0; i < out * in; i++) {
+        float mean = noise[i];
+
+        for (int64_t j = 0; j < taps; j++)
+            x[i * taps + j] = (mean + x[i * taps + j]) * tap_weight(axes, kernel, j) *
+                              gain / (sum * sqrtf((float)in));
+    }
+    free(noise);
+    for (int64_t i = 0; identity && i < out; i++)
+        x[(i * in + i % in) * taps + taps - 1] += 1.0f;
     snprintf(full, sizeof(full), "%s.weight", name);
     tensor_add(m, full, 2 + axes, dims, out * in * taps, x);
     bias_add(m, name, out);
+}
+
+void made_conv(struct made *m, const char *name, int64_t out, int64_t in, int axes,
+               const int64_t *kernel, float gain)
+{
+    conv_add(m, name, out, in, axes, kernel, gain, false);
+}
+
+void made_time_conv(struct made *m, const char *name, int64_t out, int64_t in,
+                    float gain)
+{
+    conv_add(m, name, out, in, 3, (int64_t[]){3, 1, 1}, gain, true);
 }
 
 enum status made_safetensors(const struct made *m, const char *path, struct err *e)

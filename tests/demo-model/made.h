@@ -46,10 +46,17 @@ void made_const(struct made *m, const char *name, float value, int rank,
 /* `<name>.weight` [out, in] that keeps the variance times gain^2, and `<name>.bias`. */
 void made_linear(struct made *m, const char *name, int64_t out, int64_t in, float gain);
 
-/* `<name>.weight` [out, in, kernel…] and `<name>.bias`, the kernel of 2 or 3 axes. The
- * taps fade towards the rim, so that what a decoder makes is smooth. */
+/* `<name>.weight` [out, in, kernel…] and `<name>.bias`, the kernel of 2 or 3 axes: for
+ * each pair of channels one random number, spread over taps that fade towards the rim,
+ * and a little noise on each. So what a decoder makes is smooth. */
 void made_conv(struct made *m, const char *name, int64_t out, int64_t in, int axes,
                const int64_t *kernel, float gain);
+
+/* A convolution over three frames that hands the present one through and adds a little:
+ * output channel i is input channel i modulo `in`, plus gain times something random. So
+ * frames made from one another look alike. */
+void made_time_conv(struct made *m, const char *name, int64_t out, int64_t in,
+                    float gain);
 
 enum status made_safetensors(const struct made *m, const char *path, struct err *e);
 

@@ -4,7 +4,7 @@
 #include "tests/demo-model/parts.h"
 
 static const int64_t cube[] = {3, 3, 3}, point[] = {1, 1, 1}, square[] = {3, 3},
-                     dot[] = {1, 1}, time3[] = {3, 1, 1};
+                     dot[] = {1, 1};
 
 /* Widths of the four stages. */
 static const int64_t wide[] = {VAE_BASE, 2 * VAE_BASE, 4 * VAE_BASE, 4 * VAE_BASE};
@@ -18,6 +18,14 @@ static void conv(struct made *m, const char *at, const char *name, int64_t out,
     made_conv(m, full, out, in, axes, kernel, gain);
 }
 
+static void time_conv(struct made *m, const char *at, int64_t out, int64_t in)
+{
+    char full[MADE_NAME_MAX];
+
+    snprintf(full, sizeof(full), "%.64s.time_conv", at);
+    made_time_conv(m, full, out, in, 0.3f);
+}
+
 static void gamma(struct made *m, const char *at, const char *name, int64_t c, int rank)
 {
     char full[MADE_NAME_MAX];
@@ -29,9 +37,9 @@ static void gamma(struct made *m, const char *at, const char *name, int64_t c, i
 static void residual(struct made *m, const char *at, int64_t in, int64_t out)
 {
     gamma(m, at, "residual.0.gamma", in, 4);
-    conv(m, at, "residual.2", out, in, 3, cube, 1.6f);
+    conv(m, at, "residual.2", out, in, 3, cube, 1.0f);
     gamma(m, at, "residual.3.gamma", out, 4);
-    conv(m, at, "residual.6", out, out, 3, cube, 1.6f);
+    conv(m, at, "residual.6", out, out, 3, cube, 0.5f);
     if (in != out)
         conv(m, at, "shortcut", out, in, 3, point, 1.0f);
 }
@@ -79,7 +87,7 @@ static void encoder(struct made *m)
         snprintf(at, sizeof(at), "encoder.downsamples.%d", n++);
         conv(m, at, "resample.1", in, in, 2, square, 1.0f);
         if (stage > 0)
-            conv(m, at, "time_conv", in, in, 3, time3, 1.0f);
+            time_conv(m, at, in, in);
     }
     middle(m, "encoder", in);
     head(m, "encoder", in, 2 * VAE_Z, 1.0f);
@@ -108,10 +116,10 @@ static void decoder(struct made *m)
         snprintf(at, sizeof(at), "decoder.upsamples.%d", n++);
         conv(m, at, "resample.1", in / 2, in, 2, square, 1.0f);
         if (stage < 2)
-            conv(m, at, "time_conv", 2 * in, in, 3, time3, 1.0f);
+            time_conv(m, at, 2 * in, in);
         in /= 2;
     }
-    head(m, "decoder", in, 3, 0.9f);
+    head(m, "decoder", in, 3, 0.8f);
 }
 
 void made_vae(struct made *m)
