@@ -19,7 +19,7 @@ struct command {
 static const struct command commands[] = {
     {"generate", command_generate, "make a video from a prompt"},
     {"plan", command_plan, "memory and work of a job, without running it"},
-    {"inspect", NULL, NULL},
+    {"inspect", command_inspect, "what a model folder or file holds"},
     {"resume", NULL, NULL},
     {"decode", NULL, NULL},
     {"convert", NULL, NULL},
@@ -49,7 +49,8 @@ static enum status command_run(int argc, const char *const *argv, struct err *e)
             return err_set(e, ST_UNBUILT, "'%s' is not built yet", argv[1]);
         return commands[i].run(argc - 2, argv + 2, e);
     }
-    return err_set(e, ST_USAGE, "unknown command '%s': known are generate and plan",
+    return err_set(e, ST_USAGE,
+                   "unknown command '%s': known are generate, plan and inspect",
                    argv[1]);
 }
 

@@ -106,8 +106,7 @@ static const struct option table[] = {
     TEXT("job", "config_json", RUN(job_file), "FILE",
          "JSON object with these names as keys, or one object per line"),
     FLAG("print_job", NULL, RUN(print_job), "print the job and every value's source"),
-    FLAG("json", NULL, RUN(json), "print JSON (inspect, plan)"),
-    FLAG("tensors", NULL, RUN(tensors), "list every tensor (inspect)"),
+    FLAG("json", NULL, RUN(json), "print JSON (plan)"),
     FLAG("help", NULL, RUN(help), "print this"),
 
     UNBUILT("image", "image_path init_img first_frame"),
@@ -256,10 +255,9 @@ enum status settings_from_json(struct settings_doc *d, struct json_value object,
 static bool is_run_only(const char *name)
 {
     static const char *const names[] = {
-        "job",    "print_job",   "json",        "tensors",    "help",
-        "force",  "log_json",    "prompt_file", "width",      "height",
-        "output", "resolution",  "threads",     "save_noise", "save_embeds",
-        "model",  "save_latents"};
+        "job",         "print_job",   "json",   "help",        "force",      "log_json",
+        "prompt_file", "width",       "height", "output",      "resolution", "threads",
+        "save_noise",  "save_embeds", "model",  "save_latents"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i], name) == 0)

@@ -16,7 +16,7 @@ struct settings {
     char *job_file, *prompt_file, *log_json;
     int64_t width, height; /* as separate keys; both replace job.size */
     int resolution;        /* 0: unset, 1: 480P, 2: 540P, 3: 720P */
-    bool print_job, json, tensors, help;
+    bool print_job, json, help;
 };
 
 struct settings_doc {

@@ -1,0 +1,70 @@
+/* cmd_inspect.c - framefleet inspect: what a model folder or a weight file holds */
+#include <stdio.h>
+
+#include "engine/weights/inspect.h"
+#include "kernels/base/option.h"
+#include "launcher/command.h"
+
+struct inspect_settings {
+    bool json, tensors, help;
+};
+
+static const struct option table[] = {
+    {"json", NULL, OPT_FLAG, offsetof(struct inspect_settings, json), 0, 0, NULL, NULL,
+     "print JSON"},
+    {"tensors", NULL, OPT_FLAG, offsetof(struct inspect_settings, tensors), 0, 0, NULL,
+     NULL, "list every tensor"},
+    {"help", NULL, OPT_FLAG, offsetof(struct inspect_settings, help), 0, 0, NULL, NULL,
+     "print this"},
+};
+enum { N_OPTIONS = sizeof(table) / sizeof(table[0]), PATHS_MAX = 64 };
+
+static enum status path_inspect(const char *path, const struct inspect_settings *s,
+                                struct err *e)
+{
+    struct inspect_options options = {.json = s->json, .tensors = s->tensors};
+    struct buf text = BUF_INIT;
+    enum status st = inspect_path(path, &options, &text, e);
+
+    if (st == ST_OK && text.failed)
+        st = err_set(e, ST_RESOURCE, "out of memory: inspecting '%s'", path);
+    if (st == ST_OK)
+        fputs(buf_text(&text), stdout);
+    buf_release(&text);
+    return st;
+}
+
+static enum status paths_inspect(struct option_set *set, int argc,
+                                 const char *const *argv, struct err *e)
+{
+    const struct inspect_settings *s = set->settings;
+    const char *rest[PATHS_MAX];
+    int n;
+
+    if (argc > PATHS_MAX)
+        return err_set(e, ST_USAGE, "impossible number of arguments %d: %d at most",
+                       argc, PATHS_MAX);
+    TRY(option_parse_args(set, argc, argv, rest, &n, e));
+    if (s->help) {
+        printf("usage: framefleet inspect PATH [flags]\n");
+        option_help(table, N_OPTIONS, stdout);
+        return ST_OK;
+    }
+    if (n == 0)
+        return err_set(e, ST_USAGE, "missing path: a model folder or a weight file");
+    for (int i = 0; i < n; i++)
+        TRY(path_inspect(rest[i], s, e));
+    return ST_OK;
+}
+
+enum status command_inspect(int argc, const char *const *argv, struct err *e)
+{
+    struct inspect_settings settings = {false, false, false};
+    struct option_set set;
+    enum status st;
+
+    TRY(option_set_init(&set, table, N_OPTIONS, &settings, e));
+    st = paths_inspect(&set, argc, argv, e);
+    option_set_release(&set);
+    return st;
+}
