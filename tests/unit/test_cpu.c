@@ -321,6 +321,33 @@ static void test_long_rows(void **state)
     free(u);
 }
 
+/* A rank may own no token: nothing is read or written, nothing fails. */
+static void test_no_rows(void **state)
+{
+    struct rig r;
+    float *w = numbers(64 * 64, 12), one = 0.0f;
+    struct tensor none = host2(&one, DT_F32, 0, 64), out = none;
+    struct tensor wt = host2(w, DT_F32, 64, 64);
+    struct head_part part = {0, 2, host3(&one, DT_F32, 2, 0, 32)};
+    struct head_part back = {0, 2, host3(&one, DT_F32, 0, 2, 32)};
+    struct attn_queries qs = {part.t, back.t, NULL};
+    struct attn_keys ks = {host3(w, DT_F32, 2, 16, 32), host3(w, DT_F32, 2, 16, 32),
+                           16};
+    struct norm norm = {.kind = NORM_LAYER, .eps = 1e-6f};
+
+    (void)state;
+    rig_open(&r, 2);
+    RUN(&r, linear, &out, &none, &wt, NULL, false);
+    RUN(&r, norm, &out, &none, norm);
+    RUN(&r, heads, &part, 1, &none, .eps = 1e-6f, .head_dim = 32);
+    RUN(&r, values, &part, 1, &none, 32);
+    RUN(&r, attention, &qs, 1, &ks, 1, NULL, NULL, 0.2f, false);
+    RUN(&r, gather, &out, &back, 1, NULL, 0);
+    assert_true(one == 0.0f);
+    rig_close(&r);
+    free(w);
+}
+
 /* ---- activations -------------------------------------------------------------- */
 
 /* 1 + tanh(u) is written as 2 / (1 + e^-2u): it would cancel far below zero. */
@@ -479,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_masked_keys),
         cmocka_unit_test(test_frames_of_convolution),
         cmocka_unit_test(test_long_rows),
+        cmocka_unit_test(test_no_rows),
         cmocka_unit_test(test_activations_are_rounded_once),
         cmocka_unit_test(test_every_code_is_decoded),
         cmocka_unit_test(test_codes_at_boundaries),
