@@ -89,7 +89,7 @@ static void heads_case(struct ops *ref, struct ops *test, int i)
     fill(&y, 2.0f);
     ((int64_t *)count.data)[0] = 3;
     for (int c = 0; c < 5 * dim; c++)
-        ((int64_t *)acc.data)[c] = (int64_t)(c % 7 - 3) << 24;
+        ((int64_t *)acc.data)[c] = (int64_t)(c % 7 - 3) * (1 << 24);
     if (i % 3 == 0) {
         y.pending.row_scale = random_floats(s);
         y.pending.col_scale = random_floats(5 * dim);
