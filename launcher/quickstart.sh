@@ -14,10 +14,10 @@ video=demo.mp4
 build()
 {
     ./launcher/setup.sh
-    [ -f build/cpu/CMakeCache.txt ] || cmake --preset cpu
+    cmake --preset cpu
     cmake --build --preset cpu --parallel "$(nproc)"
     if ./launcher/have_cuda.sh; then
-        [ -f build/gpu/CMakeCache.txt ] || cmake --preset gpu
+        cmake --preset gpu
         cmake --build --preset gpu --parallel "$(nproc)"
     fi
 }

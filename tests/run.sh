@@ -21,12 +21,13 @@ case "${1:-}" in
 esac
 jobs=$(nproc)
 
-# build PRESET [cmake --build option...]
+# build PRESET [cmake --build option...]: configured anew each time, because a package
+# that has just been installed may bring tests with it
 build()
 {
     local preset=$1
     shift
-    [ -f "build/$preset/CMakeCache.txt" ] || cmake --preset "$preset"
+    cmake --preset "$preset"
     cmake --build --preset "$preset" --parallel "$jobs" "$@"
 }
 
@@ -36,5 +37,9 @@ if ./launcher/have_cuda.sh; then
     build gpu
 fi
 build cpu-asan --target reader_tests
+if ctest --preset cpu -N -L unit | grep -q '^Total Tests: 0'; then
+    echo "run.sh: the unit tests are not in the build" >&2
+    exit 1
+fi
 ctest --preset cpu-asan --parallel "$jobs" -L reader "${select[@]}"
 ctest --preset cpu --parallel "$jobs" "${select[@]}"
