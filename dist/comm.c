@@ -1,0 +1,317 @@
+/* comm.c - pieces to messages, counting and waiting, the same for every transport */
+#include "dist/comm.h"
+
+#include <assert.h>
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#include "dist/comm_transport.h"
+#include "kernels/base/clock.h"
+
+static const struct comm_transport *const transports[] = {&comm_self, &comm_mpi,
+                                                          &comm_nccl};
+
+enum { N_TRANSPORTS = sizeof(transports) / sizeof(transports[0]) };
+
+/* Polling and yielding before the first sleep; the longest sleep. */
+static const double poll_seconds = 100e-6;
+static const double sleep_seconds = 2e-3;
+
+/* ---- making ---------------------------------------------------------------------- */
+
+static enum status with_flight(struct comm *c, struct comm **out, struct err *e)
+{
+    enum status st = comm_flight_create(c, &c->own, e);
+
+    if (st != ST_OK) {
+        c->transport->close(c);
+        return st;
+    }
+    *out = c;
+    return ST_OK;
+}
+
+enum status comm_open(const char *transport, struct comm **out, struct err *e)
+{
+    struct comm *c = NULL;
+
+    for (int i = 0; i < N_TRANSPORTS; i++) {
+        if (strcmp(transports[i]->name, transport) == 0) {
+            TRY(transports[i]->open(&c, e));
+            return with_flight(c, out, e);
+        }
+    }
+    return err_set(e, ST_USAGE, "no transport is called '%s'", transport);
+}
+
+enum status comm_split(struct comm *c, int color, int key, struct comm **out,
+                       struct err *e)
+{
+    struct comm *part = NULL;
+
+    TRY(c->transport->split(c, color, key, &part, e));
+    if (part)
+        return with_flight(part, out, e);
+    *out = NULL;
+    return ST_OK;
+}
+
+enum status comm_split_node(struct comm *c, struct comm **out, struct err *e)
+{
+    struct comm *part = NULL;
+
+    TRY(c->transport->split_node(c, &part, e));
+    return with_flight(part, out, e);
+}
+
+void comm_close(struct comm *c)
+{
+    if (!c)
+        return;
+    comm_flight_destroy(c->own);
+    c->transport->close(c);
+}
+
+int comm_rank(const struct comm *c)
+{
+    return c->rank;
+}
+
+int comm_size(const struct comm *c)
+{
+    return c->size;
+}
+
+const char *comm_transport(const struct comm *c)
+{
+    return c->transport->name;
+}
+
+const struct comm_stats *comm_stats(const struct comm *c)
+{
+    return &c->stats;
+}
+
+enum status comm_flight_create(struct comm *c, struct comm_flight **out, struct err *e)
+{
+    TRY(c->transport->flight_create(c, out, e));
+    (*out)->comm = c;
+    return ST_OK;
+}
+
+void comm_flight_destroy(struct comm_flight *f)
+{
+    if (f)
+        f->comm->transport->flight_destroy(f);
+}
+
+/* ---- pieces ---------------------------------------------------------------------- */
+
+static void copy_own(struct comm_piece to, struct comm_piece from)
+{
+    assert(to.bytes == from.bytes);
+    if (to.bytes > 0 && to.data != from.data)
+        memmove(to.data, from.data, from.bytes);
+}
+
+static enum status check_size(struct comm_piece p, struct err *e)
+{
+    if (p.bytes > COMM_MESSAGE_BYTES)
+        return err_set(e, ST_RESOURCE,
+                       "cannot move %.2f GiB in one message: 2 GiB at most",
+                       (double)p.bytes / (1 << 30));
+    return ST_OK;
+}
+
+static enum status post_send(struct comm_flight *f, int to, struct comm_piece p,
+                             struct err *e)
+{
+    if (p.bytes == 0)
+        return ST_OK;
+    TRY(check_size(p, e));
+    f->comm->stats.messages++;
+    f->comm->stats.sent_bytes += p.bytes;
+    return f->comm->transport->send(f, to, p, e);
+}
+
+static enum status post_receive(struct comm_flight *f, int from, struct comm_piece p,
+                                struct err *e)
+{
+    if (p.bytes == 0)
+        return ST_OK;
+    TRY(check_size(p, e));
+    f->comm->stats.received_bytes += p.bytes;
+    return f->comm->transport->receive(f, from, p, e);
+}
+
+/* Receives first, so that nothing arrives unexpected; each rank starts with another
+ * peer, so that they do not all send to rank 0 at once. */
+static enum status post_all(struct comm_flight *f, const struct comm_piece *send,
+                            bool same, const struct comm_piece *receive, struct err *e)
+{
+    const struct comm *c = f->comm;
+
+    for (int i = 1; i < c->size; i++) {
+        int from = (c->rank + c->size - i) % c->size;
+
+        TRY(post_receive(f, from, receive[from], e));
+    }
+    for (int i = 1; i < c->size; i++) {
+        int to = (c->rank + i) % c->size;
+
+        TRY(post_send(f, to, send[same ? 0 : to], e));
+    }
+    copy_own(receive[c->rank], send[same ? 0 : c->rank]);
+    return ST_OK;
+}
+
+static enum status count_time(struct comm_flight *f, double since, enum status st)
+{
+    f->comm->stats.seconds += clock_seconds() - since;
+    return st;
+}
+
+enum status comm_alltoall_begin(struct comm_flight *f, const struct comm_piece *send,
+                                const struct comm_piece *receive, struct err *e)
+{
+    double since = clock_seconds();
+
+    return count_time(f, since, post_all(f, send, false, receive, e));
+}
+
+enum status comm_allgather_begin(struct comm_flight *f, struct comm_piece send,
+                                 const struct comm_piece *receive, struct err *e)
+{
+    double since = clock_seconds();
+
+    return count_time(f, since, post_all(f, &send, true, receive, e));
+}
+
+static enum status shift(struct comm_flight *f, struct comm_piece send,
+                         struct comm_piece receive, struct err *e)
+{
+    const struct comm *c = f->comm;
+
+    if (c->size == 1) {
+        copy_own(receive, send);
+        return ST_OK;
+    }
+    TRY(post_receive(f, (c->rank + c->size - 1) % c->size, receive, e));
+    return post_send(f, (c->rank + 1) % c->size, send, e);
+}
+
+enum status comm_shift_begin(struct comm_flight *f, struct comm_piece send,
+                             struct comm_piece receive, struct err *e)
+{
+    double since = clock_seconds();
+
+    return count_time(f, since, shift(f, send, receive, e));
+}
+
+enum status comm_sum_begin(struct comm_flight *f, int64_t *values, int64_t n,
+                           struct err *e)
+{
+    struct comm_piece p = {values, (size_t)n * sizeof(*values)};
+    struct comm_stats *stats = &f->comm->stats;
+    double since = clock_seconds();
+
+    if (f->comm->size == 1 || n == 0)
+        return ST_OK;
+    TRY(check_size(p, e));
+    stats->messages++;
+    stats->sent_bytes += p.bytes;
+    stats->received_bytes += p.bytes;
+    return count_time(f, since, f->comm->transport->sum(f, values, n, e));
+}
+
+/* ---- waiting --------------------------------------------------------------------- */
+
+static void give_way(double waited)
+{
+    double rest = waited / 8;
+    struct timespec t = {0};
+
+    if (waited < poll_seconds) {
+        sched_yield();
+        return;
+    }
+    t.tv_nsec = (long)(1e9 * (rest < sleep_seconds ? rest : sleep_seconds));
+    nanosleep(&t, NULL);
+}
+
+enum status comm_end(struct comm_flight *f, struct err *e)
+{
+    double since = clock_seconds();
+    bool done = false;
+    enum status st;
+
+    while ((st = f->comm->transport->test(f, &done, e)) == ST_OK && !done)
+        give_way(clock_seconds() - since);
+    return count_time(f, since, st);
+}
+
+enum status comm_alltoall(struct comm *c, const struct comm_piece *send,
+                          const struct comm_piece *receive, struct err *e)
+{
+    TRY(comm_alltoall_begin(c->own, send, receive, e));
+    return comm_end(c->own, e);
+}
+
+enum status comm_allgather(struct comm *c, struct comm_piece send,
+                           const struct comm_piece *receive, struct err *e)
+{
+    TRY(comm_allgather_begin(c->own, send, receive, e));
+    return comm_end(c->own, e);
+}
+
+enum status comm_sum(struct comm *c, int64_t *values, int64_t n, struct err *e)
+{
+    TRY(comm_sum_begin(c->own, values, n, e));
+    return comm_end(c->own, e);
+}
+
+static void count_broadcast(struct comm *c, int root, size_t bytes)
+{
+    if (c->rank != root) {
+        c->stats.received_bytes += bytes;
+        return;
+    }
+    c->stats.messages++;
+    c->stats.sent_bytes += bytes;
+}
+
+enum status comm_broadcast(struct comm *c, int root, void *data, size_t bytes,
+                           struct err *e)
+{
+    struct comm_piece p = {data, 0};
+
+    while (bytes > 0 && c->size > 1) {
+        p.bytes = bytes < COMM_MESSAGE_BYTES ? bytes : COMM_MESSAGE_BYTES;
+        count_broadcast(c, root, p.bytes);
+        TRY(c->transport->broadcast(c->own, root, p, e));
+        TRY(comm_end(c->own, e));
+        p.data = (char *)p.data + p.bytes;
+        bytes -= p.bytes;
+    }
+    return ST_OK;
+}
+
+enum status comm_barrier(struct comm *c, struct err *e)
+{
+    TRY(c->transport->barrier(c->own, e));
+    return comm_end(c->own, e);
+}
+
+/* A failed rank's word is rank * 256 + status: the lowest rank has the least. */
+enum status comm_agree(struct comm *c, enum status mine, enum status *all,
+                       int *first_failed, struct err *e)
+{
+    int word = mine == ST_OK ? COMM_AGREED : c->rank * 256 + (int)mine;
+
+    TRY(c->transport->least(c->own, &word, e));
+    TRY(comm_end(c->own, e));
+    *all = word == COMM_AGREED ? ST_OK : (enum status)(word % 256);
+    *first_failed = word == COMM_AGREED ? -1 : word / 256;
+    return ST_OK;
+}
