@@ -61,5 +61,15 @@ fi
 echo "setup: going to install with apt:"
 echo "    ${missing[*]}"
 "${as_root[@]}" apt-get update -q
+# Other releases may not have the old formatter; then its test is skipped.
+wanted=()
+for package in "${missing[@]}"; do
+    if [ "$package" = clang-format-14 ] && ! apt-cache show "$package" >/dev/null 2>&1; then
+        echo "setup: no $package in this release; the layout of sources is not checked"
+    else
+        wanted+=("$package")
+    fi
+done
+[ ${#wanted[@]} -gt 0 ] || exit 0
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -q -y --no-install-recommends "${missing[@]}"
+    apt-get install -q -y --no-install-recommends "${wanted[@]}"
