@@ -38,4 +38,13 @@
  */
 #define TOL_ATTENTION_CODES 2e-2
 
+/* FP8 products of tensor cores, relative L2 (quantization-and-attention 9.4): Hopper
+ * keeps about 13 fraction bits of a partial sum; bf16 results are rounded once. */
+#define TOL_GEMM_FP8 2e-3
+#define TOL_GEMM_BF16 1e-5 /* fp32 sums that tensor cores truncate */
+
+/* Codes at the end of a chain of FP8 ops, relative L1: one code more or less, here and
+ * there, at each of five roundings to 8 bits. */
+#define TOL_CHAIN_FP8 2e-2
+
 #endif

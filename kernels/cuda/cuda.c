@@ -1,0 +1,280 @@
+/* cuda.c - the CUDA backend: its state, memory, streams and table of ops */
+#include "kernels/cuda/cuda.h"
+
+#include <stdlib.h>
+
+#include "kernels/cuda/launch.h"
+
+enum status cuda_said(cudaError_t code, const char *what, struct err *e)
+{
+    if (code == cudaSuccess)
+        return ST_OK;
+    if (code == cudaErrorMemoryAllocation)
+        return err_set(e, ST_RESOURCE, "%s: not enough memory on the gpu", what);
+    return err_set(e, ST_DEVICE, "%s: %s", what, cudaGetErrorString(code));
+}
+
+/* Threads choose their device each for themselves: every entry says which it is. */
+static enum status device_enter(const struct cuda *c, const char *what, struct err *e)
+{
+    return cuda_said(cudaSetDevice(c->device), what, e);
+}
+
+/* ---- memory -------------------------------------------------------------------- */
+
+static enum status cuda_mem_alloc(void *self, size_t bytes, void **out, struct err *e)
+{
+    cudaError_t code;
+    void *p;
+
+    TRY(device_enter(self, "memory", e));
+    code = cudaMalloc(&p, bytes ? bytes : ARENA_ALIGN);
+    if (code == cudaErrorMemoryAllocation)
+        return err_set(e, ST_RESOURCE, "cannot allocate %.1f MiB on the gpu",
+                       (double)bytes / 1048576.0);
+    TRY(cuda_said(code, "memory", e));
+    *out = p;
+    return ST_OK;
+}
+
+static void cuda_mem_free(void *self, void *p)
+{
+    (void)self;
+    cudaFree(p);
+}
+
+static enum status cuda_copy(void *self, struct queue *q, const struct tensor *dst,
+                             const struct tensor *src, struct err *e)
+{
+    size_t bytes = (size_t)tensor_count(src) * dtype_bytes(src->dtype);
+
+    TRY(device_enter(self, "copy", e));
+    return cuda_said(
+        cudaMemcpyAsync(dst->data, src->data, bytes, cudaMemcpyDefault, q->stream),
+        "copy", e);
+}
+
+/* ---- queues and events --------------------------------------------------------- */
+
+static enum status cuda_queue_open(void *self, void *workspace, size_t bytes,
+                                   struct queue **out, struct err *e)
+{
+    struct queue *q = malloc(sizeof(*q));
+    enum status st;
+
+    if (!q)
+        return err_set(e, ST_RESOURCE, "no memory for a queue");
+    q->workspace = workspace;
+    q->bytes = bytes;
+    TRY_GOTO(st, device_enter(self, "queue", e), err_free);
+    TRY_GOTO(st,
+             cuda_said(cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking),
+                       "queue", e),
+             err_free);
+    *out = q;
+    return ST_OK;
+
+err_free:
+    free(q);
+    return st;
+}
+
+static void cuda_queue_close(void *self, struct queue *q)
+{
+    (void)self;
+    cudaStreamDestroy(q->stream);
+    free(q);
+}
+
+static enum status cuda_queue_wait(void *self, struct queue *q, struct err *e)
+{
+    TRY(device_enter(self, "wait", e));
+    return cuda_said(cudaStreamSynchronize(q->stream), "wait", e);
+}
+
+static enum status cuda_event_open(void *self, struct event **out, struct err *e)
+{
+    struct event *ev = malloc(sizeof(*ev));
+    enum status st;
+
+    if (!ev)
+        return err_set(e, ST_RESOURCE, "no memory for an event");
+    TRY_GOTO(st, device_enter(self, "event", e), err_free);
+    TRY_GOTO(st,
+             cuda_said(cudaEventCreateWithFlags(&ev->event, cudaEventDisableTiming),
+                       "event", e),
+             err_free);
+    *out = ev;
+    return ST_OK;
+
+err_free:
+    free(ev);
+    return st;
+}
+
+static void cuda_event_close(void *self, struct event *ev)
+{
+    (void)self;
+    cudaEventDestroy(ev->event);
+    free(ev);
+}
+
+static enum status cuda_event_record(void *self, struct queue *q, struct event *ev,
+                                     struct err *e)
+{
+    TRY(device_enter(self, "event", e));
+    return cuda_said(cudaEventRecord(ev->event, q->stream), "event", e);
+}
+
+static enum status cuda_event_await(void *self, struct queue *q, struct event *ev,
+                                    struct err *e)
+{
+    TRY(device_enter(self, "event", e));
+    return cuda_said(cudaStreamWaitEvent(q->stream, ev->event, 0), "event", e);
+}
+
+/* ---- ops ----------------------------------------------------------------------- */
+
+static enum status norm_cuda(void *self, struct queue *q, const struct op_norm *a,
+                             struct err *e)
+{
+    if (tensor_count(a->x) == 0)
+        return ST_OK;
+    TRY(device_enter(self, "norm", e));
+    return cuda_said(norm_launch(a, q->stream), "norm", e);
+}
+
+static enum status act_cuda(void *self, struct queue *q, const struct op_act *a,
+                            struct err *e)
+{
+    if (tensor_count(a->x) == 0)
+        return ST_OK;
+    TRY(device_enter(self, "act", e));
+    return cuda_said(act_launch(a, q->stream), "act", e);
+}
+
+static enum status heads_cuda(void *self, struct queue *q, const struct op_heads *a,
+                              struct err *e)
+{
+    if (tensor_count(a->y) == 0)
+        return ST_OK;
+    TRY(device_enter(self, "heads", e));
+    return cuda_said(heads_launch(a, q->stream), "heads", e);
+}
+
+static enum status attention_cuda(void *self, struct queue *q,
+                                  const struct op_attention *a, struct err *e)
+{
+    if (a->n_keys > LAUNCH_PARTS_MAX)
+        return err_set(e, ST_UNBUILT, "attention: more than %d parts of keys on cuda",
+                       LAUNCH_PARTS_MAX);
+    if (a->queries[0].q.shape[2] > 1024)
+        return err_set(e, ST_UNBUILT, "attention: heads wider than 1024 on cuda");
+    TRY(device_enter(self, "attention", e));
+    return cuda_said(attention_launch(a, q->stream), "attention", e);
+}
+
+static size_t attention_workspace_cuda(const void *self, const struct op_attention *a)
+{
+    (void)self;
+    (void)a;
+    return 0;
+}
+
+static enum status gather_cuda(void *self, struct queue *q, const struct op_gather *a,
+                               struct err *e)
+{
+    if (a->n_parts > LAUNCH_PARTS_MAX || a->n_add > LAUNCH_PARTS_MAX)
+        return err_set(e, ST_UNBUILT, "gather: more than %d parts on cuda",
+                       LAUNCH_PARTS_MAX);
+    if (tensor_count(a->out) == 0)
+        return ST_OK;
+    TRY(device_enter(self, "gather", e));
+    return cuda_said(gather_launch(a, q->stream), "gather", e);
+}
+
+#define NOT_BUILT(op)                                                                  \
+    static enum status op##_cuda(void *self, struct queue *q, const struct op_##op *a, \
+                                 struct err *e)                                        \
+    {                                                                                  \
+        (void)self;                                                                    \
+        (void)q;                                                                       \
+        (void)a;                                                                       \
+        return err_set(e, ST_UNBUILT, "op '" #op "' is not built for cuda");           \
+    }
+NOT_BUILT(conv)
+NOT_BUILT(residual)
+NOT_BUILT(key_sum)
+NOT_BUILT(values)
+NOT_BUILT(attn_merge)
+NOT_BUILT(convert)
+NOT_BUILT(rows)
+NOT_BUILT(sinusoid)
+NOT_BUILT(unpatch)
+NOT_BUILT(combine)
+NOT_BUILT(pixels)
+#undef NOT_BUILT
+
+static size_t conv_workspace_cuda(const void *self, const struct op_conv *a)
+{
+    (void)self;
+    (void)a;
+    return 0;
+}
+
+/* ---- the table ----------------------------------------------------------------- */
+
+static void cuda_close(void *self)
+{
+    struct cuda *c = self;
+
+    cublasLtDestroy(c->blas);
+    free(c);
+}
+
+static const struct backend cuda_backend = {
+    .facts = {.name = "cuda",
+              .space = MEM_DEVICE,
+              .granule_tokens = 128,
+              .operand_dtypes = 1u << DT_F32 | 1u << DT_BF16 | 1u << DT_E4M3 |
+                                1u << DT_I8},
+    .close = cuda_close,
+    .mem_alloc = cuda_mem_alloc,
+    .mem_free = cuda_mem_free,
+    .queue_open = cuda_queue_open,
+    .queue_close = cuda_queue_close,
+    .queue_wait = cuda_queue_wait,
+    .event_open = cuda_event_open,
+    .event_close = cuda_event_close,
+    .event_record = cuda_event_record,
+    .event_await = cuda_event_await,
+    .copy = cuda_copy,
+    .linear_workspace = linear_workspace_cuda,
+    .conv_workspace = conv_workspace_cuda,
+    .attention_workspace = attention_workspace_cuda,
+#define CUDA_FILL(op) .op = op##_cuda,
+    OPS_LIST(CUDA_FILL)
+#undef CUDA_FILL
+};
+
+enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err *e)
+{
+    struct cuda *c = calloc(1, sizeof(*c));
+    enum status st;
+
+    if (!c)
+        return err_set(e, ST_RESOURCE, "no memory for the cuda backend");
+    c->device = opt->device;
+    TRY_GOTO(st, device_enter(c, "cannot open the gpu", e), err_free);
+    if (cublasLtCreate(&c->blas) != CUBLAS_STATUS_SUCCESS) {
+        st = err_set(e, ST_DEVICE, "cannot open cuBLASLt on gpu %d", c->device);
+        goto err_free;
+    }
+    out->backend = &cuda_backend;
+    out->self = c;
+    return ST_OK;
+
+err_free:
+    free(c);
+    return st;
+}

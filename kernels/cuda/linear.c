@@ -1,0 +1,259 @@
+/* linear.c - matrix products: cuBLASLt where it fits, the plain kernel elsewhere
+ *
+ * cuBLASLt sees column-major matrices: w [d,k] is a k x d matrix to be transposed, x a
+ * k x s matrix, and y comes out as d x s. It takes e4m3 and bf16 when d and k are
+ * multiples of 16. The product is raw: unit scales, fp32 sums. Scales and bias are left
+ * pending, or applied by a small kernel from fp32 sums in the workspace, so there is
+ * one rounding in both cases.
+ *
+ * The algorithm is asked for once per types and [N, K], with a fixed number of rows, no
+ * split of K, and used for any number of rows: a row's bytes do not depend on how many
+ * rows there are.
+ */
+#include <string.h>
+
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/launch.h"
+
+enum { PLAN_ROWS = 4096 };
+
+static const size_t blas_bytes = (size_t)32 << 20; /* cuBLASLt's own workspace */
+
+/* ---- what goes where ----------------------------------------------------------- */
+
+/* Do all rows begin at a multiple of 16 elements and 16 bytes? */
+static bool rows_aligned(const struct tensor *t)
+{
+    return t->stride[0] % 16 == 0 && (uintptr_t)t->data % 16 == 0;
+}
+
+static bool fits_blas(const struct op_linear *a)
+{
+    bool fp8 = a->x->dtype == DT_E4M3 && a->w->dtype == DT_E4M3;
+    bool bf16 = a->x->dtype == DT_BF16 && a->w->dtype == DT_BF16;
+
+    return (fp8 || bf16) && a->x->shape[1] % 16 == 0 && a->w->shape[0] % 16 == 0 &&
+           rows_aligned(a->x) && rows_aligned(a->w) && rows_aligned(a->y);
+}
+
+/* Is there anything to do after the raw product? A single scale of w is not left
+ * pending. */
+static bool needs_finish(const struct op_linear *a)
+{
+    if (a->pending)
+        return a->w->scales.kind == SCALE_TENSOR;
+    return a->bias || a->x->scales.kind != SCALE_NONE ||
+           a->w->scales.kind != SCALE_NONE;
+}
+
+static size_t sums_bytes(const struct op_linear *a)
+{
+    size_t n = (size_t)(a->x->shape[0] * a->w->shape[0]) * sizeof(float);
+
+    return needs_finish(a) ? (n + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN : 0;
+}
+
+size_t linear_workspace_cuda(const void *self, const struct op_linear *a)
+{
+    (void)self;
+    return fits_blas(a) ? blas_bytes + sums_bytes(a) : 0;
+}
+
+/* ---- cuBLASLt ------------------------------------------------------------------ */
+
+/* The descriptions of one product. */
+struct gemm {
+    cublasLtMatmulDesc_t op;
+    cublasLtMatrixLayout_t w, x, y;
+};
+
+static cudaDataType_t blas_type(enum dtype dt)
+{
+    return dt == DT_F32 ? CUDA_R_32F : dt == DT_BF16 ? CUDA_R_16BF : CUDA_R_8F_E4M3;
+}
+
+static enum status blas_said(cublasStatus_t code, struct err *e)
+{
+    if (code == CUBLAS_STATUS_SUCCESS)
+        return ST_OK;
+    return err_set(e, ST_DEVICE, "linear: cuBLASLt: %s", cublasLtGetStatusString(code));
+}
+
+static void gemm_release(struct gemm *g)
+{
+    cublasLtMatrixLayoutDestroy(g->y);
+    cublasLtMatrixLayoutDestroy(g->x);
+    cublasLtMatrixLayoutDestroy(g->w);
+    cublasLtMatmulDescDestroy(g->op);
+}
+
+/* Describe a product of `rows` rows into y_type rows `y_stride` apart. */
+static enum status gemm_init(struct gemm *g, const struct op_linear *a, int64_t rows,
+                             enum dtype y_type, int64_t y_stride, struct err *e)
+{
+    cublasOperation_t turn = CUBLAS_OP_T;
+    uint64_t k = (uint64_t)a->x->shape[1], d = (uint64_t)a->w->shape[0];
+    cublasStatus_t st;
+
+    memset(g, 0, sizeof(*g));
+    st = cublasLtMatmulDescCreate(&g->op, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (st == CUBLAS_STATUS_SUCCESS)
+        st = cublasLtMatmulDescSetAttribute(g->op, CUBLASLT_MATMUL_DESC_TRANSA, &turn,
+                                            sizeof(turn));
+    if (st == CUBLAS_STATUS_SUCCESS)
+        st = cublasLtMatrixLayoutCreate(&g->w, blas_type(a->w->dtype), k, d,
+                                        a->w->stride[0]);
+    if (st == CUBLAS_STATUS_SUCCESS)
+        st = cublasLtMatrixLayoutCreate(&g->x, blas_type(a->x->dtype), k,
+                                        (uint64_t)rows, a->x->stride[0]);
+    if (st == CUBLAS_STATUS_SUCCESS)
+        st = cublasLtMatrixLayoutCreate(&g->y, blas_type(y_type), d, (uint64_t)rows,
+                                        y_stride);
+    if (st != CUBLAS_STATUS_SUCCESS)
+        gemm_release(g);
+    return blas_said(st, e);
+}
+
+/* What an algorithm must not need: a split of K, more than 16-byte alignment. */
+static cublasStatus_t preference_fill(cublasLtMatmulPreference_t pref)
+{
+    static const cublasLtMatmulPreferenceAttributes_t aligned[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+    };
+    const uint32_t whole = CUBLASLT_REDUCTION_SCHEME_NONE, sixteen = 16;
+    cublasStatus_t st = cublasLtMatmulPreferenceSetAttribute(
+        pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &blas_bytes,
+        sizeof(blas_bytes));
+
+    if (st == CUBLAS_STATUS_SUCCESS)
+        st = cublasLtMatmulPreferenceSetAttribute(
+            pref, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &whole, sizeof(whole));
+    for (int i = 0; i < 4 && st == CUBLAS_STATUS_SUCCESS; i++)
+        st = cublasLtMatmulPreferenceSetAttribute(pref, aligned[i], &sixteen,
+                                                  sizeof(sixteen));
+    return st;
+}
+
+static enum status algo_ask(struct cuda *c, const struct gemm *g,
+                            cublasLtMatmulAlgo_t *algo, struct err *e)
+{
+    cublasLtMatmulPreference_t pref;
+    cublasLtMatmulHeuristicResult_t found;
+    cublasStatus_t st;
+    int n = 0;
+
+    TRY(blas_said(cublasLtMatmulPreferenceCreate(&pref), e));
+    st = preference_fill(pref);
+    if (st == CUBLAS_STATUS_SUCCESS)
+        st = cublasLtMatmulAlgoGetHeuristic(c->blas, g->op, g->w, g->x, g->y, g->y,
+                                            pref, 1, &found, &n);
+    cublasLtMatmulPreferenceDestroy(pref);
+    TRY(blas_said(st, e));
+    if (n == 0)
+        return err_set(e, ST_DEVICE,
+                       "linear: cuBLASLt has no algorithm for the product");
+    *algo = found.algo;
+    return ST_OK;
+}
+
+/* The algorithm for these types and [N, K]; asked for once. */
+static enum status algo_find(struct cuda *c, const struct op_linear *a, enum dtype y,
+                             cublasLtMatmulAlgo_t *algo, struct err *e)
+{
+    struct gemm_plan p = {.x = a->x->dtype, .y = y};
+    struct gemm g;
+    enum status st;
+
+    p.d = a->w->shape[0];
+    p.k = a->x->shape[1];
+    for (int i = 0; i < c->n_plans; i++) {
+        const struct gemm_plan *have = &c->plans[i];
+
+        if (have->x == p.x && have->y == p.y && have->d == p.d && have->k == p.k) {
+            *algo = have->algo;
+            return ST_OK;
+        }
+    }
+    TRY(gemm_init(&g, a, PLAN_ROWS, y, p.d, e));
+    st = algo_ask(c, &g, &p.algo, e);
+    gemm_release(&g);
+    TRY(st);
+    if (c->n_plans < PLANS_MAX)
+        c->plans[c->n_plans++] = p;
+    *algo = p.algo;
+    return ST_OK;
+}
+
+static enum status gemm_put(struct cuda *c, struct queue *q, const struct op_linear *a,
+                            void *y, enum dtype y_type, int64_t y_stride, struct err *e)
+{
+    const float one = 1.0f, zero = 0.0f;
+    cublasLtMatmulAlgo_t algo;
+    cublasStatus_t st;
+    struct gemm g;
+
+    TRY(algo_find(c, a, y_type, &algo, e));
+    TRY(gemm_init(&g, a, a->x->shape[0], y_type, y_stride, e));
+    st = cublasLtMatmul(c->blas, g.op, &one, a->w->data, g.w, a->x->data, g.x, &zero, y,
+                        g.y, y, g.y, &algo, q->workspace, blas_bytes, q->stream);
+    gemm_release(&g);
+    return blas_said(st, e);
+}
+
+/* ---- the op -------------------------------------------------------------------- */
+
+static void pending_set(const struct op_linear *a)
+{
+    bool xs = a->x->scales.kind == SCALE_ROW, ws = a->w->scales.kind == SCALE_ROW;
+
+    a->y->pending = (struct pending){NULL, NULL, NULL};
+    if (!a->pending)
+        return;
+    a->y->pending.row_scale = xs ? a->x->scales.data : NULL;
+    a->y->pending.col_scale = ws ? a->w->scales.data : NULL;
+    a->y->pending.bias = a->bias ? a->bias->data : NULL;
+}
+
+static enum status blas_run(struct cuda *c, struct queue *q, const struct op_linear *a,
+                            struct err *e)
+{
+    struct tensor x = *a->x, w = *a->w;
+    float *sums = (float *)(q->workspace + blas_bytes);
+
+    if (linear_workspace_cuda(c, a) > q->bytes)
+        return err_set(e, ST_RESOURCE, "linear: needs %zu bytes of workspace, has %zu",
+                       linear_workspace_cuda(c, a), q->bytes);
+    if (!needs_finish(a))
+        return gemm_put(c, q, a, a->y->data, a->y->dtype, a->y->stride[0], e);
+    TRY(gemm_put(c, q, a, sums, DT_F32, a->y->shape[1], e));
+    if (a->pending) {
+        x.scales.kind = SCALE_NONE;
+        w.scales.kind = w.scales.kind == SCALE_TENSOR ? SCALE_TENSOR : SCALE_NONE;
+    }
+    return cuda_said(linear_finish_launch(a->y, sums, &x, &w,
+                                          a->pending ? NULL : a->bias, q->stream),
+                     "linear", e);
+}
+
+enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,
+                        struct err *e)
+{
+    struct cuda *c = self;
+
+    if (tensor_count(a->y) == 0) {
+        pending_set(a);
+        return ST_OK;
+    }
+    TRY(cuda_said(cudaSetDevice(c->device), "linear", e));
+    if (fits_blas(a))
+        TRY(blas_run(c, q, a, e));
+    else
+        TRY(cuda_said(
+            linear_plain_launch(a->y, a->x, a->w, a->bias, !a->pending, q->stream),
+            "linear", e));
+    pending_set(a);
+    return ST_OK;
+}
