@@ -7,13 +7,16 @@
 #include "launcher/jobs.h"
 #include "launcher/progress.h"
 
-static void help_print(void)
+static void help_print(const struct world *w)
 {
+    if (world_facts(w)->rank > 0)
+        return;
     printf("usage: framefleet generate --model DIR --prompt TEXT [flags]\n");
     settings_help(stdout);
 }
 
-static enum status job_print(const struct settings_doc *d, struct err *e)
+static enum status job_print(const struct settings_doc *d, const struct world *w,
+                             struct err *e)
 {
     struct buf text = BUF_INIT;
     struct json_out out;
@@ -23,18 +26,18 @@ static enum status job_print(const struct settings_doc *d, struct err *e)
     settings_print(d, true, &out);
     if (text.failed)
         st = err_set(e, ST_RESOURCE, "out of memory: printing a job");
-    else
+    else if (world_facts(w)->rank == 0)
         printf("%s\n", buf_text(&text));
     buf_release(&text);
     return st;
 }
 
 /* Fill in, check and refuse every job before the first one runs. */
-static enum status jobs_check(struct jobs *jobs, const struct pipeline *p,
-                              struct err *e)
+static enum status jobs_check(struct jobs *jobs, struct world *w,
+                              const struct pipeline *p, struct err *e)
 {
     for (int i = 0; i < jobs->n; i++) {
-        enum status st = settings_finish(&jobs->doc[i], pipeline_dit(p), e);
+        enum status st = settings_finish(&jobs->doc[i], w, pipeline_dit(p), e);
 
         if (st == ST_OK)
             st = job_check(&jobs->doc[i].values.job, pipeline_dit(p), e);
@@ -68,12 +71,14 @@ static enum status job_run(struct pipeline *p, const struct settings_doc *d,
     return st;
 }
 
-static enum status jobs_run(struct jobs *jobs, struct pipeline *p, struct err *e)
+static enum status jobs_run(struct jobs *jobs, const struct world *w,
+                            struct pipeline *p, struct err *e)
 {
     struct progress progress;
     enum status st;
 
-    TRY(progress_open(&progress, jobs->doc[0].values.log_json, e));
+    TRY(progress_open(&progress, world_facts(w)->rank == 0,
+                      jobs->doc[0].values.log_json, e));
     progress_note(&progress, "model", pipeline_describe(p));
     st = ST_OK;
     for (int i = 0; i < jobs->n && st == ST_OK; i++) {
@@ -85,12 +90,16 @@ static enum status jobs_run(struct jobs *jobs, struct pipeline *p, struct err *e
     return st;
 }
 
-static enum status jobs_generate(struct jobs *jobs, struct err *e)
+static enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
 {
     struct settings *first = &jobs->doc[0].values;
     struct pipeline *p;
     enum status st;
 
+    if (world_facts(w)->size > 1)
+        return err_set(e, ST_UNBUILT,
+                       "cannot share a job among %d ranks: not built yet",
+                       world_facts(w)->size);
     first->engine.no_text = true;
     for (int i = 0; i < jobs->n; i++) {
         if (!jobs->doc[i].values.job.embeds)
@@ -99,31 +108,32 @@ static enum status jobs_generate(struct jobs *jobs, struct err *e)
     if (!first->engine.model)
         return err_set(e, ST_USAGE, "missing model: give --model DIR");
     TRY(pipeline_open(&first->engine, &p, e));
-    st = jobs_check(jobs, p, e);
+    st = jobs_check(jobs, w, p, e);
     if (st == ST_OK && first->print_job) {
         for (int i = 0; i < jobs->n && st == ST_OK; i++)
-            st = job_print(&jobs->doc[i], e);
+            st = job_print(&jobs->doc[i], w, e);
     } else if (st == ST_OK) {
-        st = jobs_run(jobs, p, e);
+        st = jobs_run(jobs, w, p, e);
     }
     pipeline_close(p);
     return st;
 }
 
-enum status command_generate(int argc, const char *const *argv, struct err *e)
+enum status command_generate(struct world *w, int argc, const char *const *argv,
+                             struct err *e)
 {
     struct jobs jobs;
     enum status st;
 
-    TRY(jobs_read(&jobs, argc, argv, e));
+    TRY(jobs_read(&jobs, w, argc, argv, e));
     if (jobs.doc[0].values.help) {
-        help_print();
+        help_print(w);
         st = ST_OK;
     } else if (jobs.n_rest > 0) {
         st = err_set(e, ST_USAGE, "unexpected argument '%s': flags start with --",
                      jobs.rest[0]);
     } else {
-        st = jobs_generate(&jobs, e);
+        st = jobs_generate(&jobs, w, e);
     }
     jobs_release(&jobs);
     return st;

@@ -57,12 +57,15 @@ static enum status paths_inspect(struct option_set *set, int argc,
     return ST_OK;
 }
 
-enum status command_inspect(int argc, const char *const *argv, struct err *e)
+enum status command_inspect(struct world *w, int argc, const char *const *argv,
+                            struct err *e)
 {
     struct inspect_settings settings = {false, false, false};
     struct option_set set;
     enum status st;
 
+    if (world_facts(w)->rank > 0)
+        return ST_OK;
     TRY(option_set_init(&set, table, N_OPTIONS, &settings, e));
     st = paths_inspect(&set, argc, argv, e);
     option_set_release(&set);

@@ -83,7 +83,7 @@ static enum status plan_print(const struct settings *s, struct pipeline *p,
 }
 
 /* A plan needs no prompt; an empty one stands in for it. */
-static enum status job_plan(struct settings_doc *d, struct err *e)
+static enum status job_plan(struct settings_doc *d, struct world *w, struct err *e)
 {
     struct pipeline *p;
     enum status st;
@@ -91,24 +91,32 @@ static enum status job_plan(struct settings_doc *d, struct err *e)
     TRY(pipeline_open(&d->values.engine, &p, e));
     st = option_assign(&d->set, option_find(&d->set, "prompt"), "", SOURCE_DEFAULT, e);
     if (st == ST_OK)
-        st = settings_finish(d, pipeline_dit(p), e);
+        st = settings_finish(d, w, pipeline_dit(p), e);
     if (st == ST_OK)
         st = job_check(&d->values.job, pipeline_dit(p), e);
-    if (st == ST_OK)
+    if (st == ST_OK && world_facts(w)->rank == 0)
         st = plan_print(&d->values, p, e);
     pipeline_close(p);
     return st;
 }
 
-enum status command_plan(int argc, const char *const *argv, struct err *e)
+static void help_print(const struct world *w)
+{
+    if (world_facts(w)->rank > 0)
+        return;
+    printf("usage: framefleet plan --model DIR [flags of generate] [--json]\n");
+    settings_help(stdout);
+}
+
+enum status command_plan(struct world *w, int argc, const char *const *argv,
+                         struct err *e)
 {
     struct jobs jobs;
     enum status st = ST_OK;
 
-    TRY(jobs_read(&jobs, argc, argv, e));
+    TRY(jobs_read(&jobs, w, argc, argv, e));
     if (jobs.doc[0].values.help) {
-        printf("usage: framefleet plan --model DIR [flags of generate] [--json]\n");
-        settings_help(stdout);
+        help_print(w);
     } else if (jobs.n_rest > 0) {
         st = err_set(e, ST_USAGE, "unexpected argument '%s': flags start with --",
                      jobs.rest[0]);
@@ -116,7 +124,7 @@ enum status command_plan(int argc, const char *const *argv, struct err *e)
         st = err_set(e, ST_USAGE, "missing model: give --model DIR");
     } else {
         for (int i = 0; i < jobs.n && st == ST_OK; i++)
-            st = job_plan(&jobs.doc[i], e);
+            st = job_plan(&jobs.doc[i], w, e);
     }
     jobs_release(&jobs);
     return st;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "launcher/settings.h"
+#include "launcher/text.h"
 
 enum { SMALL_MODEL_DIM = 1536, PROMPT_BYTES_MAX = 1 << 20 };
 
@@ -88,57 +89,67 @@ static enum status size_fold(struct settings_doc *d, struct err *e)
     return set_named(d, "size", text, w < h ? w : h, e);
 }
 
-/* Read a whole text file without NUL bytes; a final newline is not part of it. */
-static enum status prompt_read(int fd, const char *path, char *text, struct err *e)
+/* A whole text file without NUL bytes; a final newline is not part of it. */
+static enum status prompt_check(struct buf *text, const char *path, struct err *e)
 {
-    size_t len = 0;
-    ssize_t got;
-
-    while ((got = read(fd, text + len, PROMPT_BYTES_MAX + 1 - len)) > 0)
-        len += (size_t)got;
-    if (got < 0)
-        return err_set(e, ST_INPUT, "cannot read prompt '%s': %s", path,
-                       strerror(errno));
-    if (len > PROMPT_BYTES_MAX)
+    if (text->len > PROMPT_BYTES_MAX)
         return err_set(e, ST_INPUT, "prompt '%s' is longer than %d bytes", path,
                        PROMPT_BYTES_MAX);
-    if (memchr(text, 0, len))
+    if (memchr(text->data, 0, text->len))
         return err_set(e, ST_INPUT, "prompt '%s' has a NUL byte in it", path);
-    if (len && text[len - 1] == '\n')
-        len--;
-    text[len] = '\0';
+    if (text->len && text->data[text->len - 1] == '\n')
+        text->len--;
+    text->data[text->len] = '\0';
     return ST_OK;
 }
 
-static enum status prompt_from_file(struct settings_doc *d, struct err *e)
+static enum status prompt_read(const char *path, struct buf *text, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = 0;
+    int failure;
+
+    if (fd < 0)
+        return err_set(e, ST_INPUT, "cannot open prompt '%s': %s", path,
+                       strerror(errno));
+    if (buf_reserve(text, PROMPT_BYTES_MAX + 2))
+        while ((got = read(fd, text->data + text->len,
+                           PROMPT_BYTES_MAX + 1 - text->len)) > 0)
+            text->len += (size_t)got;
+    failure = errno;
+    close(fd);
+    if (text->failed)
+        return err_set(e, ST_RESOURCE, "out of memory: prompt '%s'", path);
+    if (got < 0)
+        return err_set(e, ST_INPUT, "cannot read prompt '%s': %s", path,
+                       strerror(failure));
+    return prompt_check(text, path, e);
+}
+
+static enum status prompt_from_file(struct settings_doc *d, struct world *w,
+                                    struct err *e)
 {
     const char *path = d->values.prompt_file;
     enum option_source source = d->set.source[option_find(&d->set, "prompt_file")];
     struct buf text = BUF_INIT;
-    enum status st;
-    int fd;
+    enum status st = ST_OK;
 
     if (!path)
         return ST_OK;
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set(e, ST_INPUT, "cannot open prompt '%s': %s", path,
-                       strerror(errno));
-    if (!buf_reserve(&text, PROMPT_BYTES_MAX + 2))
-        st = err_set(e, ST_RESOURCE, "out of memory: prompt '%s'", path);
-    else
-        st = prompt_read(fd, path, text.data, e);
+    if (world_facts(w)->rank == 0)
+        st = prompt_read(path, &text, e);
     if (st == ST_OK)
-        st = set_named(d, "prompt", text.data, source, e);
-    close(fd);
+        st = text_share(w, &text, e);
+    if (st == ST_OK)
+        st = set_named(d, "prompt", buf_text(&text), source, e);
     buf_release(&text);
     return st;
 }
 
-enum status settings_finish(struct settings_doc *d, const struct dit_config *dit,
-                            struct err *e)
+enum status settings_finish(struct settings_doc *d, struct world *w,
+                            const struct dit_config *dit, struct err *e)
 {
     TRY(size_fold(d, e));
     TRY(model_defaults(d, dit, e));
-    return prompt_from_file(d, e);
+    return prompt_from_file(d, w, e);
 }

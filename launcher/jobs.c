@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/text.h"
+
 enum { JOB_FILE_BYTES_MAX = 64 << 20, JOB_BYTES_MAX = 1 << 20 };
 
 struct command_line {
@@ -116,11 +118,17 @@ static enum status file_read(const char *path, struct buf *text, struct err *e)
     return ST_OK;
 }
 
-static enum status file_add(struct jobs *jobs, const struct command_line *line,
-                            const char *path, struct err *e)
+static enum status file_add(struct jobs *jobs, struct world *w,
+                            const struct command_line *line, const char *path,
+                            struct err *e)
 {
     struct buf text = BUF_INIT;
-    enum status st = file_read(path, &text, e);
+    enum status st = ST_OK;
+
+    if (world_facts(w)->rank == 0)
+        st = file_read(path, &text, e);
+    if (st == ST_OK)
+        st = text_share(w, &text, e);
 
     if (st == ST_OK && is_one_value(buf_text(&text), text.len))
         st = text_add(jobs, line, path, buf_text(&text), text.len, e);
@@ -155,8 +163,8 @@ static enum status launch_check(const struct jobs *jobs, struct err *e)
     return ST_OK;
 }
 
-enum status jobs_read(struct jobs *jobs, int argc, const char *const *argv,
-                      struct err *e)
+enum status jobs_read(struct jobs *jobs, struct world *w, int argc,
+                      const char *const *argv, struct err *e)
 {
     struct command_line line = {argc, argv};
     struct settings_doc flags;
@@ -170,7 +178,7 @@ enum status jobs_read(struct jobs *jobs, int argc, const char *const *argv,
     if (st == ST_OK)
         st = option_parse_args(&flags.set, argc, argv, jobs->rest, &jobs->n_rest, e);
     if (st == ST_OK && flags.values.job_file)
-        st = file_add(jobs, &line, flags.values.job_file, e);
+        st = file_add(jobs, w, &line, flags.values.job_file, e);
     else if (st == ST_OK)
         st = job_add(jobs, &line, NULL, e);
     if (st == ST_OK)

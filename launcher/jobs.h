@@ -1,12 +1,14 @@
 /* jobs.h - the jobs of one launch: flags alone, a JSON job file, or JSON lines
  *
  * A file whose first value ends the file is one job; otherwise every line that is not
- * blank is one. Each job has the flags laid over it. What belongs to the launch (model,
+ * blank is one. Rank 0 reads the file, the others get its text. Each job has the flags
+ * laid over it. What belongs to the launch (model,
  * backend, precision …) must be the same in all.
  */
 #ifndef LAUNCHER_JOBS_H
 #define LAUNCHER_JOBS_H
 
+#include "dist/world.h"
 #include "launcher/settings.h"
 
 enum { JOBS_MAX = 10000 };
@@ -19,9 +21,9 @@ struct jobs {
 };
 
 /* Read flags and the job file that they name. On ST_OK there is at least one job; the
- * caller releases. */
-enum status jobs_read(struct jobs *jobs, int argc, const char *const *argv,
-                      struct err *e);
+ * caller releases. Collective. */
+enum status jobs_read(struct jobs *jobs, struct world *w, int argc,
+                      const char *const *argv, struct err *e);
 void jobs_release(struct jobs *jobs);
 
 #endif

@@ -4,15 +4,16 @@
 #include <string.h>
 
 #include "engine/h5/h5.h"
+#include "kernels/base/buf.h"
 #include "launcher/command.h"
 #include "launcher/interrupt.h"
 #include "launcher/settings.h"
 
 struct command {
     const char *name;
-    enum status (*run)(int argc, const char *const *argv,
-                       struct err *e); /* NULL: known,
-                                         not built */
+    /* NULL: known, not built */
+    enum status (*run)(struct world *w, int argc, const char *const *argv,
+                       struct err *e);
     const char *help;
 };
 
@@ -40,41 +41,99 @@ static void usage_print(FILE *out)
     fprintf(out, "\nframefleet COMMAND --help lists the flags\n");
 }
 
-static enum status command_run(int argc, const char *const *argv, struct err *e)
+static enum status command_run(struct world *w, int argc, const char *const *argv,
+                               struct err *e)
 {
     for (int i = 0; i < N_COMMANDS; i++) {
         if (strcmp(commands[i].name, argv[1]) != 0)
             continue;
         if (!commands[i].run)
             return err_set(e, ST_UNBUILT, "'%s' is not built yet", argv[1]);
-        return commands[i].run(argc - 2, argv + 2, e);
+        return commands[i].run(w, argc - 2, argv + 2, e);
     }
     return err_set(e, ST_USAGE,
                    "unknown command '%s': known are generate, plan and inspect",
                    argv[1]);
 }
 
+/* Every rank must have been given the same words; our own version counts as one. */
+static enum status arguments_compare(struct world *w, int argc, const char *const *argv,
+                                     struct err *e)
+{
+    struct buf words = BUF_INIT;
+    enum status st = ST_OK;
+
+    for (int i = 1; i < argc; i++)
+        buf_add(&words, argv[i], strlen(argv[i]) + 1);
+    buf_adds(&words, FF_VERSION);
+    if (words.failed)
+        st = err_set(e, ST_RESOURCE, "out of memory: arguments");
+    if (st == ST_OK)
+        st = world_same(w, "arguments or another version", words.data, words.len, e);
+    buf_release(&words);
+    return st;
+}
+
+static enum status launch(struct world *w, int argc, const char *const *argv,
+                          struct err *e)
+{
+    bool speaks = world_facts(w)->rank == 0;
+
+    TRY(arguments_compare(w, argc, argv, e));
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        if (speaks)
+            usage_print(argc < 2 ? stderr : stdout);
+        return argc < 2 ? err_set(e, ST_USAGE, "%s", "") : ST_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        if (speaks)
+            printf("framefleet %s\n", FF_VERSION);
+        return ST_OK;
+    }
+    return command_run(w, argc, argv, e);
+}
+
+/* An empty text: everything is said already. */
+static void error_print(const struct err *e)
+{
+    if (e->text[0])
+        fprintf(stderr, "framefleet: %s\n", e->text);
+}
+
+/* The end of all ranks: with one verdict, or by force when they cannot agree. */
+static enum status world_end(struct world *w, enum status st, struct err *e)
+{
+    bool alone = world_facts(w)->size == 1;
+
+    if (world_torn(w)) {
+        err_prefix(e, "rank %d on %s", world_facts(w)->rank, world_facts(w)->host);
+        error_print(e);
+        world_abort(w, status_exit_code(st));
+    }
+    st = world_agree(w, st, e);
+    if (st != ST_OK && world_facts(w)->rank == 0)
+        error_print(e);
+    fflush(NULL);
+    world_close(w);
+    if (st == ST_STOPPED && alone)
+        interrupt_die();
+    return st;
+}
+
 int main(int argc, char **argv)
 {
-    const char *const *args = (const char *const *)argv;
     struct err e = ERR_INIT;
+    struct world *w;
     enum status st;
     int child = h5_child_main(argc, argv);
 
     if (child >= 0)
         return child;
-    if (argc < 2 || strcmp(args[1], "--help") == 0 || strcmp(args[1], "help") == 0) {
-        usage_print(argc < 2 ? stderr : stdout);
-        return argc < 2 ? status_exit_code(ST_USAGE) : EXIT_SUCCESS;
+    st = world_open(&w, &e);
+    if (st != ST_OK) {
+        error_print(&e);
+        return status_exit_code(st);
     }
-    if (strcmp(args[1], "--version") == 0) {
-        printf("framefleet %s\n", FF_VERSION);
-        return EXIT_SUCCESS;
-    }
-    st = command_run(argc, args, &e);
-    if (st != ST_OK)
-        fprintf(stderr, "framefleet: %s\n", e.text);
-    if (st == ST_STOPPED)
-        interrupt_die();
-    return status_exit_code(st);
+    st = launch(w, argc, (const char *const *)argv, &e);
+    return status_exit_code(world_end(w, st, &e));
 }

@@ -16,9 +16,12 @@ static const char *stage_name(enum pipeline_stage stage)
     return names[stage];
 }
 
-enum status progress_open(struct progress *p, const char *log_path, struct err *e)
+enum status progress_open(struct progress *p, bool speaking, const char *log_path,
+                          struct err *e)
 {
     memset(p, 0, sizeof(*p));
+    if (!speaking)
+        return ST_OK;
     p->out = stderr;
     p->terminal = isatty(STDERR_FILENO);
     if (!log_path)
@@ -99,6 +102,8 @@ void progress_step(void *ctx, const struct pipeline_progress *at)
 {
     struct progress *p = ctx;
 
+    if (!p->out)
+        return;
     if (at->stage != p->stage || at->step <= 1)
         p->stage_seconds = 0;
     p->stage = at->stage;
@@ -116,6 +121,8 @@ void progress_note(struct progress *p, const char *event, const char *text)
     struct buf line = BUF_INIT;
     struct json_out out;
 
+    if (!p->out)
+        return;
     if (p->open_line)
         fputc('\n', p->out);
     p->open_line = 0;

@@ -9,12 +9,13 @@
 #ifndef LAUNCHER_PROGRESS_H
 #define LAUNCHER_PROGRESS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "engine/pipeline/pipeline.h"
 
 struct progress {
-    FILE *out; /* the bar or the lines */
+    FILE *out; /* the bar or the lines; NULL: silence */
     FILE *log; /* JSON lines, or NULL */
     int terminal;
     int open_line; /* a bar is drawn and the line is not ended */
@@ -22,8 +23,10 @@ struct progress {
     enum pipeline_stage stage;
 };
 
-/* Write to stderr, and to `log_path` (appended; NULL: none). */
-enum status progress_open(struct progress *p, const char *log_path, struct err *e);
+/* Write to stderr, and to `log_path` (appended; NULL: none); or, when not `speaking`,
+ * nowhere. */
+enum status progress_open(struct progress *p, bool speaking, const char *log_path,
+                          struct err *e);
 
 /* A pipeline_events.progress callback; ctx is the struct progress. */
 void progress_step(void *ctx, const struct pipeline_progress *at);

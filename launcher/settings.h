@@ -7,6 +7,7 @@
 #ifndef LAUNCHER_SETTINGS_H
 #define LAUNCHER_SETTINGS_H
 
+#include "dist/world.h"
 #include "engine/pipeline/job.h"
 #include "kernels/base/json.h"
 
@@ -36,9 +37,9 @@ enum status settings_from_json(struct settings_doc *d, struct json_value object,
 
 /* Fill what nobody has set with the model family's own defaults (dit-and-sampling 5.6:
  * size, frames, fps, steps, shift, guidance, negative prompt), fold width, height and
- * resolution into the size, read --prompt_file. */
-enum status settings_finish(struct settings_doc *d, const struct dit_config *dit,
-                            struct err *e);
+ * resolution into the size, read --prompt_file, on rank 0 for all. Collective. */
+enum status settings_finish(struct settings_doc *d, struct world *w,
+                            const struct dit_config *dit, struct err *e);
 
 /* The whole of what a job is, as one JSON object; with `sources`, every value becomes
  * {"value": …, "source": "flag"}. Paths of outputs are left out without `sources`. */
