@@ -15,7 +15,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "dist/world_mpi.h"
+#include "dist/comm_mpi.h"
+#include "dist/world_inside.h"
 
 enum { ALIGNMENT = 4096, HEADROOM_BYTES = 64 << 20 };
 
@@ -96,11 +97,12 @@ static enum status mpi_map(struct world_window *win, struct err *e)
     char *base;
     int unit;
 
-    TRY(world_check(
-        w, MPI_Win_allocate_shared(mine, 1, MPI_INFO_NULL, w->node, &base, &win->win),
-        "share memory", e));
-    TRY(world_check(w, MPI_Win_shared_query(win->win, 0, &size, &unit, &base),
-                    "find shared memory", e));
+    TRY(comm_mpi_status(MPI_Win_allocate_shared(mine, 1, MPI_INFO_NULL,
+                                                comm_mpi_handle(w->node), &base,
+                                                &win->win),
+                        "share memory", e));
+    TRY(comm_mpi_status(MPI_Win_shared_query(win->win, 0, &size, &unit, &base),
+                        "find shared memory", e));
     win->data = base + (ALIGNMENT - (size_t)base % ALIGNMENT) % ALIGNMENT;
     return ST_OK;
 }

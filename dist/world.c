@@ -8,13 +8,13 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "dist/world_mpi.h"
+#include "dist/comm_mpi.h"
+#include "dist/world_inside.h"
 
 /* ---- how we were started --------------------------------------------------------- */
 
@@ -66,30 +66,28 @@ static int cores_of(cpu_set_t *set)
     return CPU_COUNT(set);
 }
 
-/* Cores over the ranks of the node that may run on any of them. */
+/* Cores over the ranks of the node that may run on any of them. Bytes of all ranks,
+ * since the gathering is of the whole world. */
 static enum status threads_find(struct world *w, struct err *e)
 {
     struct world_facts *f = &w->facts;
-    cpu_set_t *sets = calloc((size_t)f->node_size, sizeof(*sets));
-    cpu_set_t mine, both;
-    int cores = cores_of(&mine), sharing = 0;
-    enum status st = ST_OK;
+    struct where {
+        int node;
+        cpu_set_t cores;
+    } mine = {.node = f->node}, *all = calloc((size_t)f->size, sizeof(*all));
+    int cores = cores_of(&mine.cores), sharing = 0;
+    cpu_set_t both;
+    enum status st;
 
-    if (!sets)
-        return err_set(e, ST_RESOURCE, "out of memory: %d ranks", f->node_size);
-    if (w->mpi)
-        st = world_check(w,
-                         MPI_Allgather(&mine, sizeof(mine), MPI_BYTE, sets,
-                                       sizeof(mine), MPI_BYTE, w->node),
-                         "gather", e);
-    else
-        sets[0] = mine;
-    for (int i = 0; i < f->node_size; i++) {
-        CPU_AND(&both, &mine, &sets[i]);
-        sharing += CPU_COUNT(&both) > 0;
+    if (!all)
+        return err_set(e, ST_RESOURCE, "out of memory: %d ranks", f->size);
+    st = world_gather(w, &mine, sizeof(mine), all, e);
+    for (int i = 0; i < f->size && st == ST_OK; i++) {
+        CPU_AND(&both, &mine.cores, &all[i].cores);
+        sharing += all[i].node == f->node && CPU_COUNT(&both) > 0;
     }
-    f->threads = cores > sharing && sharing > 0 ? cores / sharing : 1;
-    free(sets);
+    f->threads = sharing > 0 && cores > sharing ? cores / sharing : 1;
+    free(all);
     return st;
 }
 
@@ -103,11 +101,9 @@ static enum status nodes_count(struct world *w, struct err *e)
 
     if (!firsts)
         return err_set(e, ST_RESOURCE, "out of memory: %d ranks", f->size);
-    st = world_check(w, MPI_Bcast(&first, 1, MPI_INT, 0, w->node), "broadcast", e);
+    st = world_node_bcast(w, &first, sizeof(first), e);
     if (st == ST_OK)
-        st = world_check(w,
-                         MPI_Allgather(&first, 1, MPI_INT, firsts, 1, MPI_INT, w->comm),
-                         "gather", e);
+        st = world_gather(w, &first, sizeof(first), firsts, e);
     for (int i = 0; i < f->size && st == ST_OK; i++) {
         f->nodes += firsts[i] == i;
         f->node += firsts[i] == i && i < first;
@@ -116,40 +112,20 @@ static enum status nodes_count(struct world *w, struct err *e)
     return st;
 }
 
-static enum status mpi_start(struct world *w, struct err *e)
-{
-    struct world_facts *f = &w->facts;
-    int level;
-
-    TRY(world_check(w, MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level),
-                    "start MPI", e));
-    w->mpi = true;
-    TRY(world_check(w, MPI_Comm_dup(MPI_COMM_WORLD, &w->comm), "copy the world", e));
-    TRY(world_check(w, MPI_Comm_set_errhandler(w->comm, MPI_ERRORS_RETURN),
-                    "handle errors", e));
-    MPI_Comm_rank(w->comm, &f->rank);
-    MPI_Comm_size(w->comm, &f->size);
-    TRY(world_check(w,
-                    MPI_Comm_split_type(w->comm, MPI_COMM_TYPE_SHARED, f->rank,
-                                        MPI_INFO_NULL, &w->node),
-                    "find the ranks of this node", e));
-    MPI_Comm_rank(w->node, &f->node_rank);
-    MPI_Comm_size(w->node, &f->node_size);
-    return nodes_count(w, e);
-}
-
 static enum status world_find(struct world *w, struct err *e)
 {
     enum world_start start;
 
-    w->facts = (struct world_facts){.size = 1, .node_size = 1};
     if (gethostname(w->facts.host, sizeof(w->facts.host) - 1) != 0)
         snprintf(w->facts.host, sizeof(w->facts.host), "unknown");
     TRY(world_start_of(environment, &start, e));
-    if (start == WORLD_START_MPI)
-        TRY(mpi_start(w, e));
-    else
-        w->facts.nodes = 1;
+    TRY(comm_open(start == WORLD_START_MPI ? "mpi" : "self", &w->all, e));
+    TRY(comm_split_node(w->all, &w->node, e));
+    w->facts.rank = comm_rank(w->all);
+    w->facts.size = comm_size(w->all);
+    w->facts.node_rank = comm_rank(w->node);
+    w->facts.node_size = comm_size(w->node);
+    TRY(nodes_count(w, e));
     return threads_find(w, e);
 }
 
@@ -160,7 +136,6 @@ enum status world_open(struct world **out, struct err *e)
 
     if (!w)
         return err_set(e, ST_RESOURCE, "out of memory: world");
-    w->comm = w->node = MPI_COMM_NULL;
     st = world_find(w, e);
     if (st != ST_OK) {
         free(w);
@@ -168,6 +143,11 @@ enum status world_open(struct world **out, struct err *e)
     }
     *out = w;
     return ST_OK;
+}
+
+struct comm *world_comm(struct world *w)
+{
+    return w->all;
 }
 
 const struct world_facts *world_facts(const struct world *w)
@@ -181,11 +161,10 @@ void world_close(struct world *w)
 {
     if (!w)
         return;
-    if (w->mpi && !w->torn) {
+    if (!w->torn) {
         world_windows_free(w);
-        MPI_Comm_free(&w->node);
-        MPI_Comm_free(&w->comm);
-        MPI_Finalize();
+        comm_close(w->node);
+        comm_close(w->all);
     }
     free(w);
 }
@@ -203,7 +182,7 @@ bool world_torn(const struct world *w)
 
 void world_abort(struct world *w, int code)
 {
-    if (w->mpi)
-        MPI_Abort(w->comm, code);
+    if (comm_mpi_handle(w->all) != MPI_COMM_NULL)
+        MPI_Abort(comm_mpi_handle(w->all), code);
     _exit(code);
 }

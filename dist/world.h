@@ -45,6 +45,7 @@ struct world_facts {
 };
 
 struct world;
+struct comm;
 
 enum world_start { WORLD_START_ALONE, WORLD_START_MPI };
 
@@ -62,6 +63,10 @@ void world_close(struct world *w);
 
 /* Valid until world_close. Not collective. */
 const struct world_facts *world_facts(const struct world *w);
+
+/* The ranks of the world, borrowed; talk on it only after an agreement. Not
+ * collective. */
+struct comm *world_comm(struct world *w);
 
 /* All ranks leave with the status and text of the first that failed. Collective. */
 enum status world_agree(struct world *w, enum status st, struct err *e);
