@@ -18,7 +18,11 @@ static void give_up(const char *what, const char *path)
 
 void scratch_create(struct scratch *s)
 {
-    snprintf(s->path, sizeof(s->path), "/tmp/framefleet-test-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+
+    if (!tmp || strlen(tmp) > 32)
+        tmp = "/tmp";
+    snprintf(s->path, sizeof(s->path), "%s/framefleet-test-XXXXXX", tmp);
     if (!mkdtemp(s->path))
         give_up("cannot make", s->path);
 }

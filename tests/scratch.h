@@ -1,7 +1,8 @@
 /* scratch.h - a folder of files that a test makes and removes
  *
- * Failing calls end the test program with a message: a test cannot go on without its
- * files. Paths are relative to the scratch folder; folders on the way are made.
+ * It lies in $TMPDIR or /tmp. Failing calls end the test program with a message: a test
+ * cannot go on without its files. Paths are relative to the scratch folder; folders on
+ * the way are made.
  */
 #ifndef TESTS_SCRATCH_H
 #define TESTS_SCRATCH_H

@@ -244,14 +244,15 @@ static enum status take_line(struct machine *m, char *out, size_t *used)
 static enum status op_global(struct machine *m)
 {
     char name[GLOBAL_MAX + 1];
-    size_t used = 0;
+    size_t used = 0, module;
     const struct global *g;
     struct value *v;
 
     TRY(take_line(m, name, &used));
+    module = used;
     name[used++] = '.';
     TRY(take_line(m, name, &used));
-    g = global_find(name);
+    g = strchr(name + module + 1, '.') ? NULL : global_find(name);
     if (!g)
         return err_set(
             m->e, ST_INPUT,
