@@ -32,8 +32,9 @@ struct weights {
     const char *label;           /* of the component */
     const struct source *source; /* until loaded */
     size_t bytes;
-    struct ops *ops; /* owner of `memory` */
+    struct ops *ops; /* owner of `memory`, unless that is shared */
     void *memory;
+    bool shared;
     bool loaded;
 };
 
@@ -42,5 +43,8 @@ struct weights *weights_alloc(int n);
 
 /* Decide transform, dtype, shape and place of every slot. */
 enum status weights_plan(struct weights *w, struct err *e);
+
+/* Give back what weights_load has got, if anything. */
+void weights_memory_free(struct weights *w);
 
 #endif

@@ -24,8 +24,7 @@ void weights_close(struct weights *w)
 {
     if (!w)
         return;
-    if (w->memory)
-        ops_mem_free(w->ops, w->memory);
+    weights_memory_free(w);
     for (int i = 0; i < w->n; i++)
         free(w->slots[i].name);
     free(w->slots);

@@ -39,12 +39,27 @@ struct component;
 
 enum weight_quant { QUANT_NONE, QUANT_E4M3, QUANT_I8 };
 
+/* Where the ranks of one machine keep one copy of a store, which one of them reads.
+ * Every rank makes the same calls; only memory of the host is shared. */
+struct weights_share {
+    void *self;
+    /* Memory that all of them see, and whether this one fills it. */
+    enum status (*open)(void *self, size_t bytes, void **memory, bool *reads,
+                        struct err *e);
+    /* The memory is filled, or filling failed with `st`: all learn how it went, and the
+     * bytes at `data` become those of the rank that read. */
+    enum status (*settle)(void *self, enum status st, void *data, size_t bytes,
+                          struct err *e);
+    void (*close)(void *self, void *memory);
+};
+
 struct weights_policy {
     enum weight_quant quant;
     /* is this canonical name a matrix to quantise? NULL: none */
     bool (*quantise)(const char *name);
     bool conv_channels_last;
     int threads; /* that read and convert, 0: one per core, at most 8 */
+    const struct weights_share *share; /* borrowed until weights_close; NULL: none */
     /* called now and then while loading, never by two threads at once; may be NULL */
     void (*progress)(void *self, int64_t bytes_done, int64_t bytes_total);
     void *progress_self;
@@ -57,7 +72,7 @@ struct weights;
 enum status weights_open(const struct component *c, const struct weights_policy *policy,
                          struct weights **out, struct err *e);
 
-/* Bytes of the one allocation that weights_load makes. */
+/* Bytes of the one allocation that weights_load makes, or shares. */
 size_t weights_bytes(const struct weights *w);
 
 /* Read everything into memory of the backend's space. `ops` is borrowed until

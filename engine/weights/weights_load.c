@@ -343,24 +343,78 @@ err_free:
     return st;
 }
 
-enum status weights_load(struct weights *w, struct ops *ops, struct err *e)
+static enum status store_read(struct weights *w, struct err *e)
 {
     struct load l = {.w = w, .failed = -1};
     enum status st;
-    void *memory;
 
-    if (w->loaded)
-        return ST_OK;
-    TRY(ops_mem_alloc(ops, w->bytes ? w->bytes : 1, &memory, e));
-    w->ops = ops;
-    w->memory = memory;
-    l.host = ops_facts(ops)->space == MEM_HOST;
+    l.host = ops_facts(w->ops)->space == MEM_HOST;
     pthread_mutex_init(&l.lock, NULL);
     st = load_all(&l, e);
     pthread_mutex_destroy(&l.lock);
+    return st;
+}
+
+/* ---- memory ---------------------------------------------------------------------- */
+
+void weights_memory_free(struct weights *w)
+{
+    if (!w->memory)
+        return;
+    if (w->shared)
+        w->policy.share->close(w->policy.share->self, w->memory);
+    else
+        ops_mem_free(w->ops, w->memory);
+    w->memory = NULL;
+}
+
+static enum status memory_get(struct weights *w, bool *reads, struct err *e)
+{
+    const struct weights_share *share = w->policy.share;
+    size_t bytes = w->bytes ? w->bytes : 1;
+
+    *reads = true;
+    if (!share || ops_facts(w->ops)->space != MEM_HOST)
+        return ops_mem_alloc(w->ops, bytes, &w->memory, e);
+    TRY(share->open(share->self, bytes, &w->memory, reads, e));
+    w->shared = true;
+    return ST_OK;
+}
+
+/* Tell the ranks that did not read how it went, and what the checksums are. */
+static enum status memory_settle(struct weights *w, enum status st, struct err *e)
+{
+    const struct weights_share *share = w->policy.share;
+    size_t n = (size_t)w->n;
+    uint64_t *sums;
+
+    if (!w->shared)
+        return st;
+    sums = calloc(n + 1, sizeof(*sums));
+    if (!sums)
+        st = err_set(e, ST_RESOURCE, "cannot load weights: out of memory");
+    for (size_t i = 0; i < n && sums; i++)
+        sums[i] = w->slots[i].checksum;
+    st = share->settle(share->self, st, sums, n * sizeof(*sums), e);
+    for (size_t i = 0; i < n && sums; i++)
+        w->slots[i].checksum = sums[i];
+    free(sums);
+    return st;
+}
+
+enum status weights_load(struct weights *w, struct ops *ops, struct err *e)
+{
+    enum status st;
+    bool reads;
+
+    if (w->loaded)
+        return ST_OK;
+    w->ops = ops;
+    TRY(memory_get(w, &reads, e));
+    st = reads ? store_read(w, e) : ST_OK;
+    st = memory_settle(w, st, e);
     if (st != ST_OK) {
-        ops_mem_free(ops, memory);
-        w->memory = NULL;
+        weights_memory_free(w);
         return st;
     }
     views_settle(w);
