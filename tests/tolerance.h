@@ -43,8 +43,9 @@
 #define TOL_GEMM_FP8 2e-3
 #define TOL_GEMM_BF16 1e-5 /* fp32 sums that tensor cores truncate */
 
-/* Codes at the end of a chain of FP8 ops, relative L1: one code more or less, here and
- * there, at each of five roundings to 8 bits. */
-#define TOL_CHAIN_FP8 2e-2
+/* The end of a chain of FP8 ops, relative L1: it rounds to 8 bits seven times, and each
+ * time turns a small difference into a whole code of some elements. Noise of 1.3e-4 in
+ * the products alone, which is what tensor cores show, makes 0.033 on the CPU. */
+#define TOL_CHAIN_FP8 5e-2
 
 #endif
