@@ -16,7 +16,6 @@
 #include <libavutil/opt.h>
 #include <libswscale/swscale.h>
 
-#include "engine/media/output.h"
 #include "engine/media/sink.h"
 
 enum { IO_BYTES = 1 << 16, PIXELS_MAX = 1 << 26 };
@@ -97,11 +96,13 @@ static enum status file_open(struct video *v, struct err *e)
     struct stat sb;
 
     if (stat(v->path, &sb) < 0)
-        return output_errno(errno, "open", v->path, e);
+        return err_set(e, ST_INPUT, "cannot open '%s': %s", v->path, strerror(errno));
     if (!S_ISREG(sb.st_mode))
         return err_set(e, ST_INPUT, "'%s' is not a regular file", v->path);
     v->fd = open(v->path, O_RDONLY | O_CLOEXEC);
-    return v->fd < 0 ? output_errno(errno, "open", v->path, e) : ST_OK;
+    return v->fd < 0
+               ? err_set(e, ST_INPUT, "cannot open '%s': %s", v->path, strerror(errno))
+               : ST_OK;
 }
 
 static enum status demux_open(struct video *v, struct err *e)

@@ -24,7 +24,7 @@
  * name, synced, in media_close; a run that fails or is stopped leaves nothing that
  * looks like a video. Outputs that exist are refused (ST_USAGE) unless `force` is set;
  * a forced folder gets its frame_*.png replaced and keeps everything else. A full disk
- * is ST_RESOURCE, a folder that is missing or not writable ST_INPUT.
+ * is ST_RESOURCE, a folder that is missing or not writable ST_USAGE.
  *
  * Colours: BT.601, limited range, as the peers' writers make them (yuv.h); in mp4 the
  * stream says so. H.264 with 4:2:0 needs even sizes: an odd last column or row is

@@ -16,7 +16,7 @@ enum status output_errno(int code, const char *what, const char *path, struct er
     bool full = code == ENOSPC || code == EDQUOT || code == EFBIG || code == ENOMEM ||
                 code == EMFILE || code == ENFILE;
 
-    return err_set(e, full ? ST_RESOURCE : ST_INPUT, "cannot %s '%s': %s", what, path,
+    return err_set(e, full ? ST_RESOURCE : ST_USAGE, "cannot %s '%s': %s", what, path,
                    strerror(code));
 }
 

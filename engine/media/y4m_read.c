@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "engine/media/output.h"
 #include "engine/media/sink.h"
 #include "engine/media/yuv.h"
 
@@ -158,13 +157,13 @@ static enum status file_open(struct y4m *y, const char *path, struct err *e)
     if (!y->path)
         return err_set(e, ST_RESOURCE, "no memory to open '%s'", path);
     if (stat(path, &sb) < 0)
-        return output_errno(errno, "open", path, e);
+        return err_set(e, ST_INPUT, "cannot open '%s': %s", path, strerror(errno));
     if (!S_ISREG(sb.st_mode))
         return err_set(e, ST_INPUT, "'%s' is not a regular file", path);
     y->file_bytes = sb.st_size;
     y->file = fopen(path, "rbe");
     if (!y->file)
-        return output_errno(errno, "open", path, e);
+        return err_set(e, ST_INPUT, "cannot open '%s': %s", path, strerror(errno));
     return ST_OK;
 }
 

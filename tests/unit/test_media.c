@@ -397,12 +397,12 @@ static void bad_places_are_input_errors(void **state)
     (void)state;
     assert_non_null(f);
     fclose(f);
-    assert_int_equal(media_check(in_dir("none/a.y4m"), &opt, &e), ST_INPUT);
-    assert_int_equal(clip_write(in_dir("none/a.y4m"), &opt, 1, &e), ST_INPUT);
+    assert_int_equal(media_check(in_dir("none/a.y4m"), &opt, &e), ST_USAGE);
+    assert_int_equal(clip_write(in_dir("none/a.y4m"), &opt, 1, &e), ST_USAGE);
     assert_null(strchr(e.text, '\n'));
     assert_non_null(strstr(e.text, "none/a.y4m"));
-    assert_int_equal(clip_write(in_dir("file/a.y4m"), &opt, 1, &e), ST_INPUT);
-    assert_int_equal(clip_write("/proc/a.y4m", &opt, 1, &e), ST_INPUT);
+    assert_int_equal(clip_write(in_dir("file/a.y4m"), &opt, 1, &e), ST_USAGE);
+    assert_int_equal(clip_write("/proc/a.y4m", &opt, 1, &e), ST_USAGE);
     assert_int_not_equal(media_check(in_dir("file/"), &opt, &e), ST_OK);
     opt.width = 0;
     assert_int_equal(media_check(in_dir("a.y4m"), &opt, &e), ST_USAGE);
