@@ -24,6 +24,10 @@ struct embeds {
 enum status embeds_read(const char *path, const struct dit_config *dit, bool guided,
                         struct embeds *out, struct err *e);
 
+/* Would embeds_read find what it wants? Looks at shapes only. */
+enum status embeds_check(const char *path, const struct dit_config *dit, bool guided,
+                         struct err *e);
+
 enum status embeds_write(const char *path, bool force, const struct embeds *m,
                          struct err *e);
 

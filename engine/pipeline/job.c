@@ -4,7 +4,8 @@
 #include "engine/sample/matrix.h"
 
 /* The VAE halves three times and the transformer's patches once more. */
-enum { SIZE_STEP = 16, LONG_PROMPT_BYTES = 1 << 20 };
+enum { SIZE_STEP = 16 };
+static const int64_t CELLS_MAX = (int64_t)1 << 28; /* of a timestep matrix: 1 GiB */
 
 static enum status side_check(const char *name, int64_t side, struct err *e)
 {
@@ -54,6 +55,20 @@ enum status job_segments(const struct job *job, struct segments *out, struct err
     return segments_init(out, &a, e);
 }
 
+static enum status matrix_fits(const struct schedule *s, const struct matrix_args *a,
+                               struct err *e)
+{
+    int64_t rows = matrix_rows(s->n, a);
+
+    if (rows * a->frames <= CELLS_MAX)
+        return ST_OK;
+    return err_set(
+        e, ST_RESOURCE,
+        "impossible num_frames: a window of %d latent frames takes %lld rows "
+        "of sampling; --overlap_history cuts a long video into windows",
+        a->frames, (long long)rows);
+}
+
 /* Every segment's matrix must exist; made once here, so that nothing fails later. */
 static enum status matrices_check(const struct job *job, struct err *e)
 {
@@ -70,7 +85,9 @@ static enum status matrices_check(const struct job *job, struct err *e)
                                 (int)job->causal_block_size};
         struct matrix m;
 
-        st = matrix_init(&m, &schedule, &a, e);
+        st = matrix_fits(&schedule, &a, e);
+        if (st == ST_OK)
+            st = matrix_init(&m, &schedule, &a, e);
         if (st == ST_OK)
             matrix_release(&m);
     }

@@ -54,6 +54,16 @@ static enum status array_read(const char *file, const char *name, bool optional,
     return ST_OK;
 }
 
+enum status noise_source_check(const char *file, int segment, const int64_t dims[4],
+                               struct err *e)
+{
+    char name[H5_NAME_MAX];
+    bool found;
+
+    snprintf(name, sizeof(name), "initial/%d", segment);
+    return array_read(file, name, false, dims, NULL, &found, e);
+}
+
 static enum status keep(struct noise_source *n, const char *name, const int64_t dims[4],
                         const float *data, struct err *e)
 {

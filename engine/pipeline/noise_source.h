@@ -22,6 +22,10 @@ enum status noise_source_open(struct noise_source *n, const struct job *job,
 enum status noise_source_commit(struct noise_source *n, struct err *e);
 void noise_source_abandon(struct noise_source *n);
 
+/* Does the file hold a segment's noise of these dims? Looks at shapes only. */
+enum status noise_source_check(const char *file, int segment, const int64_t dims[4],
+                               struct err *e);
+
 /* Fill out [C,F,H,W] (dims). */
 enum status noise_source_initial(struct noise_source *n, int segment,
                                  const int64_t dims[4], float *out, struct err *e);

@@ -1,9 +1,10 @@
 /* pipeline.h - from a job to a video: encode text, denoise segment by segment, decode
  *
- *     TRY(pipeline_open(&engine, &p, e));               reads headers, opens the
- * backend TRY(pipeline_plan(p, &job, &plan, e));            bytes and work, nothing
- * loaded TRY(pipeline_run(p, &job, &events, e));           loads weights on first use
- *     TRY(pipeline_run(p, &next_job, &events, e));      weights are there already
+ *     TRY(pipeline_open(&engine, &p, e));             opens the backend, reads headers
+ *     TRY(pipeline_plan(p, &job, &plan, e));          bytes and work, nothing loaded
+ *     TRY(pipeline_check(p, &job, e));                refusals, nothing loaded
+ *     TRY(pipeline_run(p, &job, &events, e));         loads weights on first use
+ *     TRY(pipeline_run(p, &next_job, &events, e));    weights are there already
  *     pipeline_close(p);
  *
  * Several jobs in one launch give the bytes that separate launches give. Each finished
@@ -67,7 +68,12 @@ struct pipeline_plan {
 enum status pipeline_plan(struct pipeline *p, const struct job *job,
                           struct pipeline_plan *out, struct err *e);
 
-/* Run one checked job (job_check). */
+/* All that can be said against a job without loading weights: what is impossible
+ * (job_check), outputs that are there or cannot be made, input files of other shapes,
+ * memory that is not there (ST_RESOURCE with what would fit). Makes no file. */
+enum status pipeline_check(struct pipeline *p, const struct job *job, struct err *e);
+
+/* Run one checked job (pipeline_check). */
 enum status pipeline_run(struct pipeline *p, const struct job *job,
                          const struct pipeline_events *events, struct err *e);
 

@@ -2,7 +2,7 @@
  *
  *     text      prompts to rows (or rows from a file), rows to contexts
  *     segments  noise, prefix, denoise, decode and write, one after another
- *     finish    latents and noise to their files, the video gets its name
+ *     finish    text rows, latents and noise to their files, the video gets its name
  *
  * Memory is two allocations, planned before anything runs: `scratch`, which the phases
  * use in turn, and `kept`, which holds the contexts and, in a long video chained in
@@ -82,30 +82,6 @@ static void media_setup_fill(struct media_setup *m, const struct run *r)
     m->options.force = job->force;
     m->options.tags = m->tags;
     m->options.n_tags = TAGS;
-}
-
-/* Would an HDF5 output of this name work? Begun and dropped again. */
-static enum status h5_output_check(const char *path, bool force, struct err *e)
-{
-    struct h5_writer *w;
-
-    if (!path)
-        return ST_OK;
-    TRY(h5_create(path, force, &w, e));
-    h5_abandon(w);
-    return ST_OK;
-}
-
-/* Refuse outputs that cannot be written before any work is done. */
-static enum status outputs_check(struct run *r, struct err *e)
-{
-    struct media_setup m;
-
-    media_setup_fill(&m, r);
-    TRY(media_check(r->job->output, &m.options, e));
-    TRY(h5_output_check(r->job->save_latents, r->job->force, e));
-    TRY(h5_output_check(r->job->save_embeds, r->job->force, e));
-    return h5_output_check(r->job->save_noise, r->job->force, e);
 }
 
 /* ---- text --------------------------------------------------------------------------
@@ -219,8 +195,6 @@ static enum status text_run(struct run *r, struct err *e)
 {
     if (!r->job->embeds)
         TRY(text_encode(r, e));
-    if (r->job->save_embeds)
-        TRY(embeds_write(r->job->save_embeds, r->job->force, &r->embeds, e));
     TRY(context_make(r, &r->embeds.cond, &r->cond, e));
     if (!r->g.guided)
         return ST_OK;
@@ -368,6 +342,13 @@ static enum status latents_save(const struct run *r, struct err *e)
     return h5_commit(w, e);
 }
 
+static enum status embeds_save(const struct run *r, struct err *e)
+{
+    if (!r->job->save_embeds)
+        return ST_OK;
+    return embeds_write(r->job->save_embeds, r->job->force, &r->embeds, e);
+}
+
 static enum status film_start(struct run *r, struct err *e)
 {
     struct media_setup media;
@@ -417,7 +398,6 @@ static enum status run_all(struct run *r, struct err *e)
     TRY(geometry_init(&r->g, job, e));
     TRY(schedule_init(&r->schedule, (enum solver)job->solver, (int)job->inference_steps,
                       job->shift, e));
-    TRY(outputs_check(r, e));
     TRY(text_read(r, e));
     TRY(pipeline_load(r->p, !job->embeds, r->events, e));
     TRY(memory_get(r, e));
@@ -425,6 +405,7 @@ static enum status run_all(struct run *r, struct err *e)
     TRY(noise_source_open(&r->noise, job, e));
     TRY(film_start(r, e));
     TRY(segments_run(r, e));
+    TRY(embeds_save(r, e));
     TRY(latents_save(r, e));
     TRY(noise_source_commit(&r->noise, e));
     return film_close(&r->film, e);

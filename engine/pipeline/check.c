@@ -1,0 +1,130 @@
+/* check.c - everything about a job that can be refused before weights are loaded
+ *
+ * Impossible settings, outputs that are there already or cannot be made, input files
+ * that are not there or have other shapes, and memory. Looks at files, makes none.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pipeline/inside.h"
+#include "kernels/base/memory.h"
+
+static const double gib = 1024.0 * 1024.0 * 1024.0;
+
+/* ---- files ----------------------------------------------------------------------- */
+
+/* Would an HDF5 output of this name work? Begun and dropped again. */
+static enum status h5_output_check(const char *path, bool force, struct err *e)
+{
+    struct h5_writer *w;
+
+    if (!path)
+        return ST_OK;
+    TRY(h5_create(path, force, &w, e));
+    h5_abandon(w);
+    return ST_OK;
+}
+
+static enum status outputs_check(const struct job *job, struct err *e)
+{
+    struct media_options media = MEDIA_OPTIONS_DEFAULT;
+
+    media.width = (int)job->size.width;
+    media.height = (int)job->size.height;
+    media.fps_num = (int)job->fps;
+    media.crf = (int)job->crf;
+    media.force = job->force;
+    TRY(media_check(job->output, &media, e));
+    TRY(h5_output_check(job->save_latents, job->force, e));
+    TRY(h5_output_check(job->save_embeds, job->force, e));
+    return h5_output_check(job->save_noise, job->force, e);
+}
+
+static enum status inputs_check(const struct pipeline *p, const struct job *job,
+                                const struct geometry *g, struct err *e)
+{
+    const struct dit_config *dit = model_dit(p->model);
+
+    if (job->embeds)
+        TRY(embeds_check(job->embeds, dit, g->guided, e));
+    if (!job->noise)
+        return ST_OK;
+    for (int i = 0; i < g->segments.count; i++) {
+        int64_t dims[4] = {dit->out_channels, g->segments.segment[i].frames, g->height,
+                           g->width};
+
+        TRY(noise_source_check(job->noise, i, dims, e));
+    }
+    return ST_OK;
+}
+
+/* ---- memory ---------------------------------------------------------------------- */
+
+static size_t peak_of(struct pipeline *p, const struct job *job, int64_t frames)
+{
+    struct job other = *job;
+    struct pipeline_plan plan;
+
+    other.num_frames = frames;
+    if (pipeline_plan(p, &other, &plan, NULL) != ST_OK)
+        return SIZE_MAX;
+    return plan.peak_bytes;
+}
+
+/* The most frames 4k + 1 of this size that fit into `bytes`, or 0. */
+static int64_t frames_that_fit(struct pipeline *p, const struct job *job, size_t bytes)
+{
+    int64_t low = -1, high = (job->num_frames - 1) / 4;
+
+    while (high - low > 1) {
+        int64_t k = low + (high - low) / 2;
+
+        if (peak_of(p, job, 4 * k + 1) <= bytes)
+            low = k;
+        else
+            high = k;
+    }
+    return low < 0 ? 0 : 4 * low + 1;
+}
+
+static enum status memory_check(struct pipeline *p, const struct job *job,
+                                struct err *e)
+{
+    struct pipeline_plan plan;
+    size_t left;
+    int64_t frames;
+
+    if (ops_facts(p->ops)->space != MEM_HOST)
+        return ST_OK;
+    TRY(pipeline_plan(p, job, &plan, e));
+    left = memory_available();
+    if (plan.peak_bytes <= left)
+        return ST_OK;
+    frames = frames_that_fit(p, job, left);
+    if (!frames)
+        return err_set(e, ST_RESOURCE,
+                       "not enough memory: the job needs %.2f GiB, %.2f GiB are "
+                       "available; not even one frame of %lldx%lld would fit",
+                       (double)plan.peak_bytes / gib, (double)left / gib,
+                       (long long)job->size.width, (long long)job->size.height);
+    return err_set(e, ST_RESOURCE,
+                   "not enough memory: the job needs %.2f GiB, %.2f GiB are available; "
+                   "%lld frames of %lldx%lld would fit",
+                   (double)plan.peak_bytes / gib, (double)left / gib, (long long)frames,
+                   (long long)job->size.width, (long long)job->size.height);
+}
+
+enum status pipeline_check(struct pipeline *p, const struct job *job, struct err *e)
+{
+    struct geometry g;
+    enum status st;
+
+    TRY(job_check(job, model_dit(p->model), e));
+    TRY(outputs_check(job, e));
+    TRY(geometry_init(&g, job, e));
+    st = inputs_check(p, job, &g, e);
+    geometry_release(&g);
+    TRY(st);
+    return memory_check(p, job, e);
+}
