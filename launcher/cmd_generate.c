@@ -5,6 +5,7 @@
 #include "launcher/command.h"
 #include "launcher/interrupt.h"
 #include "launcher/jobs.h"
+#include "launcher/outputs.h"
 #include "launcher/progress.h"
 
 static void help_print(const struct world *w)
@@ -48,6 +49,20 @@ static enum status jobs_check(struct jobs *jobs, struct world *w,
     return ST_OK;
 }
 
+/* What stands in the way of a run that does not stand in the way of printing. */
+static enum status run_check(const struct jobs *jobs, struct pipeline *p, struct err *e)
+{
+    TRY(outputs_distinct(jobs, e));
+    for (int i = 0; i < jobs->n; i++) {
+        enum status st = pipeline_check(p, &jobs->doc[i].values.job, e);
+
+        if (st != ST_OK && jobs->n > 1)
+            err_prefix(e, "job %d", i + 1);
+        TRY(st);
+    }
+    return ST_OK;
+}
+
 static enum status job_run(struct pipeline *p, const struct settings_doc *d,
                            struct progress *progress, struct err *e)
 {
@@ -77,6 +92,7 @@ static enum status jobs_run(struct jobs *jobs, const struct world *w,
     struct progress progress;
     enum status st;
 
+    TRY(run_check(jobs, p, e));
     TRY(progress_open(&progress, world_facts(w)->rank == 0,
                       jobs->doc[0].values.log_json, e));
     progress_note(&progress, "model", pipeline_describe(p));

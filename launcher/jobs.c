@@ -7,7 +7,7 @@
 
 #include "launcher/text.h"
 
-enum { JOB_FILE_BYTES_MAX = 64 << 20, JOB_BYTES_MAX = 1 << 20 };
+enum { JOB_FILE_BYTES_MAX = 64 << 20 };
 
 struct command_line {
     int argc;
@@ -59,13 +59,17 @@ static enum status text_add(struct jobs *jobs, const struct command_line *line,
     return st;
 }
 
-/* Does the text hold one JSON value that spreads over several lines? */
-static bool is_one_value(const char *text, size_t bytes)
+/* Are there several jobs, one on a line? Yes, when the first line that is not blank is
+ * a whole value and something comes behind it. */
+static bool has_lines(const char *text, size_t bytes)
 {
+    size_t begin = strspn(text, " \t\r\n");
+    size_t len = strcspn(text + begin, "\n");
     struct json *doc;
 
-    if (bytes > JOB_BYTES_MAX ||
-        json_parse("", text, bytes, &JSON_LIMITS_CONFIG, &doc, NULL) != ST_OK)
+    if (begin + len + strspn(text + begin + len, " \t\r\n") >= bytes)
+        return false;
+    if (json_parse("", text + begin, len, &JSON_LIMITS_CONFIG, &doc, NULL) != ST_OK)
         return false;
     json_close(doc);
     return true;
@@ -88,8 +92,6 @@ static enum status lines_add(struct jobs *jobs, const struct command_line *line,
             TRY(text_add(jobs, line, name, text, len, e));
         text += len + 1;
     }
-    if (jobs->n == 0)
-        return err_set(e, ST_INPUT, "job file '%s' holds no job", path);
     return ST_OK;
 }
 
@@ -129,11 +131,10 @@ static enum status file_add(struct jobs *jobs, struct world *w,
         st = file_read(path, &text, e);
     if (st == ST_OK)
         st = text_share(w, &text, e);
-
-    if (st == ST_OK && is_one_value(buf_text(&text), text.len))
-        st = text_add(jobs, line, path, buf_text(&text), text.len, e);
-    else if (st == ST_OK)
+    if (st == ST_OK && has_lines(buf_text(&text), text.len))
         st = lines_add(jobs, line, path, buf_text(&text), text.len, e);
+    else if (st == ST_OK)
+        st = text_add(jobs, line, path, buf_text(&text), text.len, e);
     buf_release(&text);
     return st;
 }

@@ -1,8 +1,8 @@
 /* jobs.h - the jobs of one launch: flags alone, a JSON job file, or JSON lines
  *
- * A file whose first value ends the file is one job; otherwise every line that is not
- * blank is one. Rank 0 reads the file, the others get its text. Each job has the flags
- * laid over it. What belongs to the launch (model,
+ * A file whose first line is a whole value, with more behind it, holds a job on every
+ * line that is not blank; any other file is one job. Rank 0 reads the file, the others
+ * get its text. Each job has the flags laid over it. What belongs to the launch (model,
  * backend, precision …) must be the same in all.
  */
 #ifndef LAUNCHER_JOBS_H

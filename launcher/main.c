@@ -31,14 +31,14 @@ static const struct command commands[] = {
 };
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
-static void usage_print(FILE *out)
+static void usage_print(void)
 {
-    fprintf(out, "usage: framefleet COMMAND [flags]\n\ncommands\n");
+    printf("usage: framefleet COMMAND [flags]\n\ncommands\n");
     for (int i = 0; i < N_COMMANDS; i++) {
         if (commands[i].run)
-            fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
+            printf("  %-12s %s\n", commands[i].name, commands[i].help);
     }
-    fprintf(out, "\nframefleet COMMAND --help lists the flags\n");
+    printf("\nframefleet COMMAND --help lists the flags\n");
 }
 
 static enum status command_run(struct world *w, int argc, const char *const *argv,
@@ -80,10 +80,12 @@ static enum status launch(struct world *w, int argc, const char *const *argv,
     bool speaks = world_facts(w)->rank == 0;
 
     TRY(arguments_compare(w, argc, argv, e));
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    if (argc < 2)
+        return err_set(e, ST_USAGE, "missing command: framefleet --help lists them");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         if (speaks)
-            usage_print(argc < 2 ? stderr : stdout);
-        return argc < 2 ? err_set(e, ST_USAGE, "%s", "") : ST_OK;
+            usage_print();
+        return ST_OK;
     }
     if (strcmp(argv[1], "--version") == 0) {
         if (speaks)

@@ -28,7 +28,7 @@ enum status progress_open(struct progress *p, bool speaking, const char *log_pat
         return ST_OK;
     p->log = fopen(log_path, "ae");
     if (!p->log)
-        return err_set(e, ST_INPUT, "cannot open log '%s': %s", log_path,
+        return err_set(e, ST_USAGE, "cannot open log '%s': %s", log_path,
                        strerror(errno));
     return ST_OK;
 }
@@ -118,6 +118,7 @@ void progress_step(void *ctx, const struct pipeline_progress *at)
 
 void progress_note(struct progress *p, const char *event, const char *text)
 {
+    struct err shown = ERR_INIT; /* the text without control characters */
     struct buf line = BUF_INIT;
     struct json_out out;
 
@@ -126,7 +127,8 @@ void progress_note(struct progress *p, const char *event, const char *text)
     if (p->open_line)
         fputc('\n', p->out);
     p->open_line = 0;
-    fprintf(p->out, "%s\n", text);
+    err_record(&shown, ST_OK, "%s", text);
+    fprintf(p->out, "%s\n", shown.text);
     if (!p->log)
         return;
     json_out_init(&out, &line, JSON_COMPACT);
