@@ -1,0 +1,359 @@
+/* probe.c - looks into what the program has written, for the shell tests beside it
+ *
+ *     probe frames FILE             "48x16 24 29": size, frames per second, frames
+ *     probe tag FILE KEY            the bytes of a metadata tag
+ *     probe psnr A B                decibels between two videos; "inf": same pixels
+ *     probe json FILE [KEY...]      check JSON lines; print members of the last one
+ *     probe h5 FILE NAME RANK       "16x2x2x6 <hash>": shape and hash of an array
+ *     probe attr FILE NAME          a text attribute of the root
+ *     probe h5make FILE NAME DIMS   write an array of small numbers
+ *     probe peak OUT COMMAND...     run it; peak memory in bytes goes to the file OUT
+ *     probe signal N WORD COMMAND.. run it; when a line of its stderr holds WORD send
+ *                                   signal N; prints "signal N" or "exit CODE"
+ *
+ * Exit code 0, or 1 with a line on stderr; `peak` passes the command's code on.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/h5/h5.h"
+#include "engine/media/media.h"
+#include "kernels/base/json.h"
+
+enum { LINE_BYTES = 1 << 20, VALUES_MAX = 1 << 24 };
+
+static int complain(const struct err *e)
+{
+    fprintf(stderr, "probe: %s\n", e->text);
+    return 1;
+}
+
+/* ---- videos ---------------------------------------------------------------------- */
+
+struct video {
+    struct media_reader *reader;
+    struct media_info info;
+    size_t bytes; /* of a frame */
+    uint8_t *rgb;
+};
+
+static enum status video_open(struct video *v, const char *path, struct err *e)
+{
+    TRY(media_read_open(path, &v->reader, e));
+    media_read_info(v->reader, &v->info);
+    v->bytes = (size_t)v->info.width * (size_t)v->info.height * 3;
+    v->rgb = malloc(v->bytes);
+    return v->rgb ? ST_OK : err_set(e, ST_RESOURCE, "out of memory");
+}
+
+static void video_close(struct video *v)
+{
+    media_read_close(v->reader);
+    free(v->rgb);
+}
+
+static int frames_print(int argc, char **argv)
+{
+    struct err e = ERR_INIT;
+    struct video v;
+    bool got = true;
+    int n = -1;
+
+    (void)argc;
+    if (video_open(&v, argv[0], &e) != ST_OK)
+        return complain(&e);
+    for (; got; n++) {
+        if (media_read_frame(v.reader, v.rgb, &got, &e) != ST_OK)
+            return complain(&e);
+    }
+    printf("%dx%d %d %d\n", v.info.width, v.info.height, v.info.fps_num, n);
+    video_close(&v);
+    return 0;
+}
+
+static int tag_print(int argc, char **argv)
+{
+    struct err e = ERR_INIT;
+    struct video v;
+    const char *value;
+
+    (void)argc;
+    if (video_open(&v, argv[0], &e) != ST_OK)
+        return complain(&e);
+    value = media_read_tag(v.reader, argv[1]);
+    if (value)
+        fputs(value, stdout);
+    else
+        fprintf(stderr, "probe: no tag '%s'\n", argv[1]);
+    video_close(&v);
+    return value ? 0 : 1;
+}
+
+static int psnr_print(int argc, char **argv)
+{
+    struct err e = ERR_INIT;
+    struct video a, b;
+    bool more_a = true, more_b = true;
+    double squares = 0, n = 0;
+
+    (void)argc;
+    if (video_open(&a, argv[0], &e) != ST_OK || video_open(&b, argv[1], &e) != ST_OK)
+        return complain(&e);
+    while (more_a && more_b && a.bytes == b.bytes) {
+        if (media_read_frame(a.reader, a.rgb, &more_a, &e) != ST_OK ||
+            media_read_frame(b.reader, b.rgb, &more_b, &e) != ST_OK)
+            return complain(&e);
+        for (size_t i = 0; more_a && more_b && i < a.bytes; i++, n++)
+            squares += (a.rgb[i] - b.rgb[i]) * (a.rgb[i] - b.rgb[i]);
+    }
+    if (more_a || more_b || n == 0) {
+        fprintf(stderr, "probe: the videos differ in size or length\n");
+        return 1;
+    }
+    printf("%.1f\n", 10.0 * log10(255.0 * 255.0 * n / squares));
+    video_close(&a);
+    video_close(&b);
+    return 0;
+}
+
+/* ---- JSON ------------------------------------------------------------------------ */
+
+static void value_print(struct json_value v)
+{
+    const char *text;
+    double d;
+    bool flag;
+
+    if (json_string(v, &text, NULL) == ST_OK)
+        printf("%s\n", text);
+    else if (json_bool(v, &flag, NULL) == ST_OK)
+        printf("%s\n", flag ? "true" : "false");
+    else if (json_double(v, -1e300, 1e300, &d, NULL) == ST_OK)
+        printf("%.17g\n", d);
+    else
+        printf("?\n");
+}
+
+/* One document, or, when the file as a whole is none, one on each line. */
+static int json_print(int argc, char **argv)
+{
+    struct err e = ERR_INIT;
+    struct json *doc = NULL;
+    FILE *f;
+    char *line;
+
+    if (json_read(argv[0], &JSON_LIMITS_CONFIG, &doc, &e) != ST_OK) {
+        f = fopen(argv[0], "re");
+        line = malloc(LINE_BYTES);
+        while (f && line && fgets(line, LINE_BYTES, f)) {
+            json_close(doc);
+            doc = NULL;
+            if (json_parse(argv[0], line, strlen(line), &JSON_LIMITS_CONFIG, &doc,
+                           &e) != ST_OK)
+                return complain(&e);
+        }
+        free(line);
+        if (f)
+            fclose(f);
+    }
+    if (!doc)
+        return complain(&e);
+    for (int i = 1; i < argc; i++) {
+        struct json_value v = json_root(doc);
+        char *rest = argv[i];
+        size_t len;
+
+        for (; *rest; rest += len) {
+            len = strcspn(rest, ".");
+            if (rest[len])
+                rest[len++] = '\0';
+            v = json_find(v, rest);
+        }
+        value_print(v);
+    }
+    json_close(doc);
+    return 0;
+}
+
+/* ---- HDF5 ------------------------------------------------------------------------ */
+
+static uint64_t hash_of(const void *data, size_t bytes)
+{
+    const unsigned char *p = data;
+    uint64_t h = 1469598103934665603u;
+
+    while (bytes--)
+        h = (h ^ *p++) * 1099511628211u;
+    return h;
+}
+
+static int h5_print(int argc, char **argv)
+{
+    struct h5_array a = {.path = argv[1], .max_count = VALUES_MAX};
+    struct err e = ERR_INIT;
+    int64_t count = 1;
+
+    (void)argc;
+    a.rank = (int)strtol(argv[2], NULL, 10);
+    for (int i = 0; i < a.rank; i++)
+        a.dims[i] = -1;
+    if (h5_read(argv[0], &a, 1, NULL, 0, &e) != ST_OK)
+        return complain(&e);
+    for (int i = 0; i < a.rank; i++) {
+        printf("%s%" PRId64, i ? "x" : "", a.dims[i]);
+        count *= a.dims[i];
+    }
+    a.data = malloc((size_t)count * sizeof(float));
+    if (!a.data || h5_read(argv[0], &a, 1, NULL, 0, &e) != ST_OK)
+        return complain(&e);
+    printf(" %016" PRIx64 "\n", hash_of(a.data, (size_t)count * sizeof(float)));
+    free(a.data);
+    return 0;
+}
+
+static int attr_print(int argc, char **argv)
+{
+    static char text[H5_TEXT_MAX + 1];
+    struct h5_attr a = {.object = "",
+                        .name = argv[1],
+                        .kind = H5_ATTR_TEXT,
+                        .text = text,
+                        .text_bytes = sizeof(text)};
+    struct err e = ERR_INIT;
+
+    (void)argc;
+    if (h5_read(argv[0], NULL, 0, &a, 1, &e) != ST_OK)
+        return complain(&e);
+    fputs(text, stdout);
+    return 0;
+}
+
+static int h5_make(int argc, char **argv)
+{
+    int64_t dims[H5_RANK_MAX], count = 1;
+    int rank = argc - 2;
+    struct h5_writer *w;
+    struct err e = ERR_INIT;
+    float *data;
+
+    for (int i = 0; i < rank; i++) {
+        dims[i] = strtoll(argv[2 + i], NULL, 10);
+        count *= dims[i];
+    }
+    data = malloc((size_t)count * sizeof(float));
+    for (int64_t i = 0; data && i < count; i++)
+        data[i] = (float)(i % 7) * 0.25f - 0.75f;
+    if (h5_create(argv[0], true, &w, &e) != ST_OK ||
+        h5_put(w, argv[1], rank, dims, data, &e) != ST_OK || h5_commit(w, &e) != ST_OK)
+        return complain(&e);
+    free(data);
+    return 0;
+}
+
+/* ---- other programs -------------------------------------------------------------- */
+
+static int exec_failed(char **argv)
+{
+    fprintf(stderr, "probe: cannot run '%s': %s\n", argv[0], strerror(errno));
+    return 127;
+}
+
+static int peak_run(int argc, char **argv)
+{
+    struct rusage used;
+    pid_t child = fork();
+    int how = 0;
+    FILE *f;
+
+    (void)argc;
+    if (child == 0) {
+        execv(argv[1], argv + 1);
+        _exit(exec_failed(argv + 1));
+    }
+    if (child < 0 || wait4(child, &how, 0, &used) != child)
+        return exec_failed(argv + 1);
+    f = fopen(argv[0], "we");
+    if (!f)
+        return exec_failed(argv);
+    fprintf(f, "%ld\n", used.ru_maxrss * 1024);
+    fclose(f);
+    return WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
+}
+
+/* Copy lines of the child's stderr to ours; once one holds `word`, signal it. */
+static void watch(FILE *lines, pid_t child, int number, const char *word)
+{
+    char line[4096];
+
+    while (fgets(line, sizeof(line), lines)) {
+        fputs(line, stderr);
+        if (word && strstr(line, word)) {
+            kill(child, number);
+            word = NULL;
+        }
+    }
+}
+
+static int signal_run(int argc, char **argv)
+{
+    int number = (int)strtol(argv[0], NULL, 10), ends[2], how = 0;
+    FILE *lines;
+    pid_t child;
+
+    (void)argc;
+    if (pipe(ends) != 0)
+        return exec_failed(argv + 2);
+    child = fork();
+    if (child == 0) {
+        signal(number, SIG_DFL);
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execv(argv[2], argv + 2);
+        _exit(exec_failed(argv + 2));
+    }
+    close(ends[1]);
+    lines = fdopen(ends[0], "r");
+    if (child < 0 || !lines)
+        return exec_failed(argv + 2);
+    watch(lines, child, number, argv[1]);
+    fclose(lines);
+    if (waitpid(child, &how, 0) != child)
+        return exec_failed(argv + 2);
+    if (WIFSIGNALED(how))
+        printf("signal %d\n", WTERMSIG(how));
+    else
+        printf("exit %d\n", WEXITSTATUS(how));
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+        int at_least;
+    } commands[] = {
+        {"frames", frames_print, 1}, {"tag", tag_print, 2}, {"psnr", psnr_print, 2},
+        {"json", json_print, 1},     {"h5", h5_print, 3},   {"attr", attr_print, 2},
+        {"h5make", h5_make, 3},      {"peak", peak_run, 2}, {"signal", signal_run, 3},
+    };
+    int child = h5_child_main(argc, argv);
+
+    if (child >= 0)
+        return child;
+    for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(commands[i].name, argv[1]) == 0 && argc - 2 >= commands[i].at_least)
+            return commands[i].run(argc - 2, argv + 2);
+    }
+    fprintf(stderr, "probe: see the head of tests/cli/probe.c\n");
+    return 1;
+}
