@@ -33,6 +33,21 @@ static void names(void **state)
     ops_close(NULL);
 }
 
+/* Where CUDA is compiled in, a machine without a GPU is a device error. */
+static void cuda_is_named(void **state)
+{
+    struct err e = ERR_INIT;
+    struct ops *ops = NULL;
+    enum status st = ops_open("cuda", NULL, &ops, &e);
+
+    (void)state;
+    if (st == ST_UNBUILT)
+        assert_string_equal(e.text, "backend 'cuda' is not built into this program");
+    else
+        assert_true(st == ST_OK || st == ST_DEVICE);
+    ops_close(ops);
+}
+
 static void memory_and_copies(void **state)
 {
     static const char *const backends[] = {"ref", "cpu", "check:cpu"};
@@ -274,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
         cmocka_unit_test(memory_and_copies),
+        cmocka_unit_test(cuda_is_named),
         cmocka_unit_test(arguments),
         cmocka_unit_test(empty),
         cmocka_unit_test(faults_are_found),
