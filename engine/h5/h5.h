@@ -73,7 +73,7 @@ enum status h5_put(struct h5_writer *w, const char *name, int rank, const int64_
                    const float *data, struct err *e);
 
 /* Add an attribute to the object `name` ("": the root), which must be there. Texts are
- * stored with fixed length, H5_TEXT_MAX bytes at most. */
+ * stored with fixed length; more than H5_TEXT_MAX bytes are ST_USAGE. */
 enum status h5_put_int(struct h5_writer *w, const char *name, const char *attr,
                        int64_t value, struct err *e);
 enum status h5_put_real(struct h5_writer *w, const char *name, const char *attr,

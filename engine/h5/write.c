@@ -438,10 +438,13 @@ enum status h5_put_text(struct h5_writer *w, const char *name, const char *attr,
                         const char *value, struct err *e)
 {
     size_t bytes = strlen(value);
-    hid_t type = H5Tcopy(H5T_C_S1);
     enum status st;
+    hid_t type;
 
-    assert(bytes <= H5_TEXT_MAX);
+    if (bytes > H5_TEXT_MAX)
+        return err_set(e, ST_USAGE, "attribute '%s' of '%s' has %zu bytes, %d at most",
+                       attr, w->path, bytes, H5_TEXT_MAX);
+    type = H5Tcopy(H5T_C_S1);
     if (type < 0 || H5Tset_size(type, bytes ? bytes : 1) < 0 ||
         H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 ||
         H5Tset_cset(type, H5T_CSET_UTF8) < 0)

@@ -222,6 +222,35 @@ static void a_disk_too_small_is_refused_with_numbers(void **state)
     h5_abandon(w);
 }
 
+/* The largest text that may be written comes back; one byte more is refused. */
+static void long_texts_are_kept_or_refused(void **state)
+{
+    char *text = calloc(1, H5_TEXT_MAX + 2), *back = calloc(1, H5_TEXT_MAX + 1);
+    struct h5_attr t = {.object = "",
+                        .name = "job",
+                        .kind = H5_ATTR_TEXT,
+                        .text = back,
+                        .text_bytes = H5_TEXT_MAX + 1};
+    struct h5_writer *w = NULL;
+    struct err e = ERR_INIT;
+
+    (void)state;
+    memset(text, 'x', H5_TEXT_MAX + 1);
+    assert_int_equal(h5_create("text.h5", false, &w, &e), ST_OK);
+    assert_int_equal(h5_put_text(w, "", "long", text, &e), ST_USAGE);
+    text[H5_TEXT_MAX] = '\0';
+    assert_int_equal(h5_put_text(w, "", "job", text, &e), ST_OK);
+    assert_int_equal(h5_put_text(w, "", "empty", "", &e), ST_OK);
+    assert_int_equal(h5_commit(w, &e), ST_OK);
+    assert_int_equal(h5_read("text.h5", NULL, 0, &t, 1, &e), ST_OK);
+    assert_string_equal(text, back);
+    t.name = "empty";
+    assert_int_equal(h5_read("text.h5", NULL, 0, &t, 1, &e), ST_OK);
+    assert_string_equal(back, "");
+    free(text);
+    free(back);
+}
+
 /* ---- the parent believes nothing that comes through the pipe --------------------- */
 
 struct frame {
@@ -330,6 +359,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(nothing_is_overwritten_without_force),
         cmocka_unit_test(a_full_disk_is_an_error_and_leaves_nothing),
         cmocka_unit_test(a_disk_too_small_is_refused_with_numbers),
+        cmocka_unit_test(long_texts_are_kept_or_refused),
         cmocka_unit_test(nonsense_in_the_pipe_is_broken),
         cmocka_unit_test(silence_in_the_pipe_is_broken),
         cmocka_unit_test(values_beyond_the_shape_are_broken),
