@@ -41,7 +41,7 @@ make_video()
     fi
     "$bin/framefleet" generate --model "$model" --output "$video" --force \
         --prompt "a small boat on a calm lake at sunrise" \
-        --size 128*128 --num_frames 17 --inference_steps 8 --seed 7
+        --size 128x128 --num_frames 17 --inference_steps 8 --seed 7
 }
 
 build
