@@ -162,6 +162,26 @@ static void forcing_comes_from_names_or_the_override(void **state)
     scratch_remove(&s);
 }
 
+/* A hub cache calls the folder by a hash; the repository's name stands above it. */
+static void snapshots_are_named_by_their_repository(void **state)
+{
+    static const char parent[] = "models--Skywork--SkyReels-V2-DF-14B-540P/snapshots";
+    struct scratch s;
+    struct model *m;
+    char to[256];
+
+    (void)state;
+    original_folder(&s, "wan_a");
+    scratch_text(&s, "models--Skywork--SkyReels-V2-DF-14B-540P/snapshots/seen", "");
+    snprintf(to, sizeof(to), "%s/0123abcd", scratch_path(&s, parent));
+    assert_int_equal(rename(scratch_path(&s, "m"), to), 0);
+    m = opened(to, MODEL_KIND_AUTO);
+    assert_true(model_dit(m)->diffusion_forcing);
+    assert_string_equal(model_path(m), to);
+    model_close(m);
+    scratch_remove(&s);
+}
+
 static void missing_parts_say_what_was_tried(void **state)
 {
     struct model_options opt = {.without = 1u << MODEL_VAE | 1u << MODEL_TOKENIZER};
@@ -235,8 +255,22 @@ static void other_models_are_recognised(void **state)
     model_close(m);
     scratch_text(&s, "m/config.json", "{\"num_heads\": 4, \"model_type\": \"flf2v\"}");
     assert_refused(scratch_path(&s, "m"), ST_UNBUILT, "first-and-last-frame");
+    scratch_text(&s, "m/Wan2.2_VAE.pth", "");
+    assert_refused(scratch_path(&s, "m"), ST_UNBUILT, "Wan2.2 TI2V");
     scratch_text(&s, "m/high_noise_model/config.json", "{}");
     assert_refused(scratch_path(&s, "m"), ST_UNBUILT, "Wan2.2 model of two experts");
+    scratch_remove(&s);
+    diffusers_folder(&s, "wan_a");
+    scratch_text(&s, "m/model_index.json", "{\"boundary_ratio\": 0.875}");
+    assert_refused(scratch_path(&s, "m"), ST_UNBUILT, "Wan2.2 model of two experts");
+    scratch_text(&s, "m/model_index.json", "{\"boundary_ratio\": \"x\"}");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT, "'boundary_ratio' is \"x\"");
+    scratch_text(&s, "m/model_index.json",
+                 "{\"_class_name\": \"SkyReelsV2DiffusionForcingPipeline\"}");
+    m = opened(scratch_path(&s, "m"), MODEL_KIND_AUTO);
+    assert_true(model_dit(m)->diffusion_forcing);
+    assert_int_equal(model_dit(m)->family, FAMILY_SKYREELS);
+    model_close(m);
     scratch_remove(&s);
 }
 
@@ -309,6 +343,36 @@ static void tensors_are_compared_both_ways(void **state)
     scratch_remove(&s);
 }
 
+/* A whole encoder of width 4: one block, two heads of two. */
+static void text_encoder_of_another_width(const struct scratch *s)
+{
+    static const float zeros[64];
+    static const int64_t d4[] = {4}, d44[] = {4, 4}, d42[] = {4, 2}, d94[] = {9, 4},
+                         d64[] = {6, 4}, d46[] = {4, 6};
+    const struct safetensors_item items[] = {
+        {"token_embedding.weight", DT_F32, 2, d94, zeros},
+        {"norm.weight", DT_F32, 1, d4, zeros},
+        {"blocks.0.norm1.weight", DT_F32, 1, d4, zeros},
+        {"blocks.0.norm2.weight", DT_F32, 1, d4, zeros},
+        {"blocks.0.attn.q.weight", DT_F32, 2, d44, zeros},
+        {"blocks.0.attn.k.weight", DT_F32, 2, d44, zeros},
+        {"blocks.0.attn.v.weight", DT_F32, 2, d44, zeros},
+        {"blocks.0.attn.o.weight", DT_F32, 2, d44, zeros},
+        {"blocks.0.pos_embedding.embedding.weight", DT_F32, 2, d42, zeros},
+        {"blocks.0.ffn.gate.0.weight", DT_F32, 2, d64, zeros},
+        {"blocks.0.ffn.fc1.weight", DT_F32, 2, d64, zeros},
+        {"blocks.0.ffn.fc2.weight", DT_F32, 2, d46, zeros},
+    };
+    struct err e = ERR_INIT;
+
+    unlink(scratch_path(s, "m/text_encoder/model.safetensors.index.json"));
+    unlink(scratch_path(s, "m/text_encoder/config.json"));
+    assert_int_equal(
+        safetensors_write(scratch_path(s, "m/text_encoder/model.safetensors"), items,
+                          12, NULL, &e),
+        ST_OK);
+}
+
 static void parts_must_fit(void **state)
 {
     struct scratch s;
@@ -323,6 +387,13 @@ static void parts_must_fit(void **state)
     assert_refused(scratch_path(&s, "m"), ST_INPUT, "'temperal_downsample' does not");
     scratch_text(&s, "m/vae/config.json", "{\"latents_mean\": [1]}");
     assert_refused(scratch_path(&s, "m"), ST_INPUT, "'latents_std' is missing");
+    scratch_copy(&s, "m/vae/config.json", DATA "/vae/vae/config.json");
+    scratch_text(&s, "m/scheduler/scheduler_config.json", "{\"flow_shift\": -1}");
+    assert_refused(scratch_path(&s, "m"), ST_INPUT, "'flow_shift' is -1");
+    unlink(scratch_path(&s, "m/scheduler/scheduler_config.json"));
+    text_encoder_of_another_width(&s);
+    assert_refused(scratch_path(&s, "m"), ST_INPUT,
+                   "takes text of width 48, the text encoder gives 4");
     scratch_text(&s, "m/text_encoder/config.json", "{\"model_type\": \"t5\"}");
     assert_refused(scratch_path(&s, "m"), ST_INPUT, "'model_type' is 't5', must be");
     scratch_remove(&s);
@@ -351,6 +422,7 @@ int main(void)
         cmocka_unit_test(original_layout_opens),
         cmocka_unit_test(both_layouts_give_the_same_names),
         cmocka_unit_test(forcing_comes_from_names_or_the_override),
+        cmocka_unit_test(snapshots_are_named_by_their_repository),
         cmocka_unit_test(missing_parts_say_what_was_tried),
         cmocka_unit_test(contradictions_are_refused),
         cmocka_unit_test(other_models_are_recognised),
