@@ -14,7 +14,7 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-600}
 corpus=${2:-build/fuzz/corpus}
 targets=("${@:3}")
-[ ${#targets[@]} -gt 0 ] || targets=(json safetensors index config pickle pth)
+[ ${#targets[@]} -gt 0 ] || targets=(json safetensors index config pickle pth h5_walk)
 bin=build/fuzz/bin
 
 mkdir -p "$corpus/seeds"

@@ -1,4 +1,4 @@
-/* h5_walk_fuzz.c - our walk through HDF5 files and our end of the pipe, fuzzed
+/* fuzz_h5_walk.c - our walk through HDF5 files and our end of the pipe, fuzzed
  *
  * The first byte chooses. Even: the rest is a recipe for a file, built with the library
  * in memory, so that every kind of object, type, shape, layout, filter and link comes
@@ -17,6 +17,7 @@
 #include "engine/h5/ids.h"
 #include "engine/h5/stream.h"
 #include "engine/h5/walk.h"
+#include "tests/fuzz/fuzz.h"
 
 enum { ROWS = 4, COLS = 6, COUNT = ROWS * COLS };
 
@@ -298,8 +299,6 @@ static void listen_to(const uint8_t *data, size_t n)
     free(room);
     free(text);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
