@@ -312,7 +312,7 @@ static const struct pickle right[] = {
     ROW("a size",
         P "}(" KEY V2 "(" FLOATS
           "K\0" GLOBAL("torch", "Size") "K\x06\x85\x85RM\x01\0\x85\x89" HOOKS
-                                        "N}tRu}X\x01\0\0\0mNsb.",
+                                        "NtRu}X\x01\0\0\0mNsb.",
         ""),
     ROW("a scalar and nothing",
         P "}(" KEY V2 "(" FLOATS "\x8a\0))\x89" HOOKS "tRU\x01"
