@@ -46,6 +46,7 @@ static struct scratch scratch;
 static const char *write_folder;
 static int cases, failures;
 static long most_kib, most_ms;
+static char slowest[64], largest[64];
 
 /* ---- readers ------------------------------------------------------------------------- */
 
@@ -145,11 +146,12 @@ static void memory_peak_reset(void)
     }
 }
 
+/* Of this process alone: the machine may be busy with other things. */
 static long now_ms(void)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
@@ -230,6 +232,18 @@ static void seed_write(const struct reader *r, const char *name, const void *dat
         scratch_write(&to, rel, data, bytes);
 }
 
+static void record(const char *name, const struct outcome *o)
+{
+    if (o->kib > most_kib) {
+        most_kib = o->kib;
+        snprintf(largest, sizeof(largest), "%s", name);
+    }
+    if (o->ms > most_ms) {
+        most_ms = o->ms;
+        snprintf(slowest, sizeof(slowest), "%s", name);
+    }
+}
+
 void bad_status(enum family family, const char *name, const void *data, size_t bytes,
                 enum status wanted, const char *reason)
 {
@@ -254,8 +268,7 @@ void bad_status(enum family family, const char *name, const void *data, size_t b
     wrong = attempt_run(r, &o);
     if (!wrong)
         wrong = judge(r, &o, wanted, reason);
-    most_kib = o.kib > most_kib ? o.kib : most_kib;
-    most_ms = o.ms > most_ms ? o.ms : most_ms;
+    record(name, &o);
     if (!wrong)
         return;
     failures++;
@@ -327,5 +340,6 @@ void harness_close(void)
     if (write_folder)
         return;
     scratch_remove(&scratch);
-    printf("most memory %ld KiB, longest %ld ms\n", most_kib, most_ms);
+    printf("most memory %ld KiB (%s), most time %ld ms (%s)\n", most_kib, largest,
+           most_ms, slowest);
 }

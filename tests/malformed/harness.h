@@ -2,8 +2,9 @@
  *
  * Each attempt runs in a process of its own. It must end by itself, with ST_INPUT (or
  * the status that is asked for), in one line that names the file and holds `reason`,
- * within a second and without needing more than 64 MiB above what the process had. (The
- * two limits are not judged under a sanitizer, which has its own needs.)
+ * within a second of processor time and without needing more than 64 MiB above what the
+ * process had. (The two limits are not judged under a sanitizer, which has its own
+ * needs.)
  *
  * With `--write DIR` the program writes its files as DIR/<family>/<name> instead: seeds
  * for the fuzz targets.
