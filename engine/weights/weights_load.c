@@ -5,7 +5,6 @@
  * once when the backend's memory is the host's, through a staging buffer and a copy
  * otherwise. The first error stops all threads.
  */
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "engine/digest.h"
+#include "engine/weights/quantise_row.h"
 #include "engine/weights/store.h"
 
 enum { PIECE_BYTES = 4 << 20, THREADS_MAX = 8 };
@@ -41,27 +41,6 @@ struct reader {
 
 /* ---- conversions ---------------------------------------------------------------- */
 
-/* False when the row is not finite. */
-static bool row_quantise(enum weight_quant quant, const float *row, size_t n,
-                         void *codes, float *scale)
-{
-    float amax = 1e-5f;
-    bool finite = true;
-
-    for (size_t i = 0; i < n; i++) {
-        finite = finite && isfinite(row[i]);
-        amax = fmaxf(amax, fabsf(row[i]));
-    }
-    *scale = amax / (quant == QUANT_E4M3 ? 448.0f : 127.0f);
-    for (size_t i = 0; i < n; i++) {
-        if (quant == QUANT_E4M3)
-            ((uint8_t *)codes)[i] = f32_to_e4m3(row[i] / *scale);
-        else
-            ((int8_t *)codes)[i] = f32_to_i8(row[i] / *scale);
-    }
-    return finite;
-}
-
 /* Rows of the piece to codes and scales. */
 static enum status piece_quantise(const struct reader *r, const struct slot *s,
                                   size_t row, size_t rows, char *data, float *scales,
@@ -71,10 +50,16 @@ static enum status piece_quantise(const struct reader *r, const struct slot *s,
     size_t cols = (size_t)s->t.shape[1], width = dtype_bytes(s->stored_dtype);
 
     for (size_t i = 0; i < rows; i++) {
+        char *codes = data + (row + i) * cols;
+        float *scale = &scales[row + i];
+        bool finite;
+
         dtype_convert(r->line, DT_F32, (const char *)r->piece + i * cols * width,
                       s->stored_dtype, cols);
-        if (!row_quantise(w->policy.quant, r->line, cols, data + (row + i) * cols,
-                          &scales[row + i]))
+        finite = w->policy.quant == QUANT_E4M3
+                     ? quantise_row_e4m3(r->line, cols, (uint8_t *)codes, scale)
+                     : quantise_row_i8(r->line, cols, (int8_t *)codes, scale);
+        if (!finite)
             return err_set(e, ST_INPUT, "'%s': tensor '%s': row %zu is not finite",
                            source_path(w->source), s->stored->name, row + i);
     }

@@ -13,6 +13,7 @@
 
 #include "engine/digest.h"
 #include "engine/weights/model.h"
+#include "engine/weights/quantise_row.h"
 #include "engine/weights/safetensors.h"
 #include "engine/weights/weights.h"
 #include "tests/scratch.h"
@@ -175,6 +176,54 @@ static void rows_are_quantised_by_the_weight_rule(void **state)
     (void)state;
     check_quantised(QUANT_E4M3, 448.0f);
     check_quantised(QUANT_I8, 127.0f);
+}
+
+/* Every code, every midpoint between two, and their neighbours, with scale 1. */
+static void row_codes_are_the_scalar_ones(void **state)
+{
+    enum { N = 127 * 2 * 3 * 2 + 1 };
+    static float row[N];
+    static uint8_t codes[N];
+    static int8_t ints[N];
+    size_t n = 0;
+    float scale;
+
+    (void)state;
+    for (int c = 0; c < 127; c++) {
+        float v = e4m3_to_f32((uint8_t)c);
+        float next = c < 126 ? e4m3_to_f32((uint8_t)(c + 1)) : v;
+        const float x[] = {v, 0.5f * (v + next)};
+
+        for (int k = 0; k < 2; k++) {
+            const float near[] = {x[k], nextafterf(x[k], 0.0f),
+                                  fminf(nextafterf(x[k], 1e9f), 448.0f)};
+
+            for (int j = 0; j < 3; j++) {
+                row[n++] = near[j];
+                row[n++] = -near[j];
+            }
+        }
+    }
+    row[n++] = 448.0f;
+    assert_int_equal(n, N);
+    assert_true(quantise_row_e4m3(row, n, codes, &scale));
+    assert_true(scale == 1.0f);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(codes[i], f32_to_e4m3(row[i]));
+    for (size_t i = 0; i < n; i++)
+        row[i] = fmaxf(-127.0f, fminf(127.0f, row[i] * 0.5f));
+    row[0] = 127.0f;
+    assert_true(quantise_row_i8(row, n, ints, &scale));
+    assert_true(scale == 1.0f);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(ints[i], f32_to_i8(row[i]));
+    row[5] = INFINITY;
+    assert_false(quantise_row_i8(row, n, ints, &scale));
+    row[5] = NAN;
+    assert_false(quantise_row_e4m3(row, n, codes, &scale));
+    memset(row, 0, sizeof(row));
+    assert_true(quantise_row_e4m3(row, n, codes, &scale));
+    assert_true(scale == 1e-5f / 448.0f && codes[7] == 0);
 }
 
 static void convolutions_become_channels_last(void **state)
@@ -355,6 +404,7 @@ int main(void)
         cmocka_unit_test(matrices_keep_their_dtype_vectors_become_f32),
         cmocka_unit_test(find_says_what_is_wrong),
         cmocka_unit_test(rows_are_quantised_by_the_weight_rule),
+        cmocka_unit_test(row_codes_are_the_scalar_ones),
         cmocka_unit_test(convolutions_become_channels_last),
         cmocka_unit_test(digest_ignores_layout_policy_and_threads),
         cmocka_unit_test(a_shrinking_file_is_an_error),
