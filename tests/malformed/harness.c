@@ -48,7 +48,7 @@ static int cases, failures;
 static long most_kib, most_ms;
 static char slowest[64], largest[64];
 
-/* ---- readers ------------------------------------------------------------------------- */
+/* ---- readers -------------------------------------------------------------------- */
 
 static enum status open_json(struct err *e)
 {
@@ -118,7 +118,7 @@ static const struct reader readers[] = {
     [BAD_PTH] = {"pth", "bad.bin", open_file},
 };
 
-/* ---- one attempt ---------------------------------------------------------------------- */
+/* ---- one attempt ---------------------------------------------------------------- */
 
 /* A "Vm…:  123 kB" line of our own status, or 0. */
 static long memory_kib(const char *key)
@@ -214,7 +214,7 @@ static const char *judge(const struct reader *r, const struct outcome *o,
     return reason && !strstr(o->text, reason) ? "another reason" : NULL;
 }
 
-/* ---- cases ---------------------------------------------------------------------------- */
+/* ---- cases ---------------------------------------------------------------------- */
 
 static void seed_write(const struct reader *r, const char *name, const void *data,
                        size_t bytes)

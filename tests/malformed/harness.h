@@ -55,7 +55,7 @@ void cases_config(void);
 void cases_pickle(void);
 void cases_pth(void);
 
-/* ---- building ------------------------------------------------------------------------ */
+/* ---- building ------------------------------------------------------------------- */
 
 /* A zip of stored entries, and where its records lie, for cases that change fields. */
 struct zip_part {
