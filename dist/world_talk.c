@@ -30,6 +30,8 @@ enum status world_agree(struct world *w, enum status st, struct err *e)
 
     if (w->facts.size == 1 || w->torn)
         return st;
+    if (w->verdict.status != ST_OK && st == w->verdict.status)
+        return st; /* on its way up; callers may have put words before it */
     if (w->verdict.status == ST_OK) {
         TRY(world_said(w, comm_agree(w->all, st, &all, &failed, e)));
         if (all == ST_OK)

@@ -68,7 +68,11 @@ static enum status job_run(struct pipeline *p, const struct settings_doc *d,
 {
     struct buf json = BUF_INIT;
     struct json_out out;
-    struct pipeline_events events = {progress, progress_step, interrupt_watch(), NULL};
+    struct pipeline_events events = {.ctx = progress,
+                                     .progress = progress_step,
+                                     .stop = interrupt_watch(),
+                                     .traffic = d->values.log_json ? progress_traffic
+                                                                   : NULL};
     double start = clock_seconds();
     char line[ERR_TEXT_BYTES];
     enum status st;
@@ -112,15 +116,12 @@ static enum status jobs_generate(struct jobs *jobs, struct world *w, struct err 
     struct pipeline *p;
     enum status st;
 
-    if (world_facts(w)->size > 1)
-        return err_set(e, ST_UNBUILT,
-                       "cannot share a job among %d ranks: not built yet",
-                       world_facts(w)->size);
     first->engine.no_text = true;
     for (int i = 0; i < jobs->n; i++) {
         if (!jobs->doc[i].values.job.embeds)
             first->engine.no_text = false;
     }
+    settings_ranks(&jobs->doc[0], w);
     if (!first->engine.model)
         return err_set(e, ST_USAGE, "missing model: give --model DIR");
     TRY(pipeline_open(&first->engine, &p, e));

@@ -88,6 +88,7 @@ static enum status job_plan(struct settings_doc *d, struct world *w, struct err 
     struct pipeline *p;
     enum status st;
 
+    settings_ranks(d, w);
     TRY(pipeline_open(&d->values.engine, &p, e));
     st = option_assign(&d->set, option_find(&d->set, "prompt"), "", SOURCE_DEFAULT, e);
     if (st == ST_OK)

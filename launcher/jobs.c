@@ -154,12 +154,17 @@ static enum status launch_check(const struct jobs *jobs, struct err *e)
         if (!same_text(o->model, first->model) ||
             !same_text(o->backend, first->backend) ||
             o->precision != first->precision || o->threads != first->threads ||
+            !same_text(o->mesh, first->mesh) ||
+            o->guidance_degree != first->guidance_degree ||
+            o->ulysses_degree != first->ulysses_degree ||
+            o->ring_degree != first->ring_degree ||
             o->model_kind != first->model_kind || o->vae_chunk != first->vae_chunk)
-            return err_set(e, ST_USAGE,
-                           "impossible job %d: model, model_kind, backend, precision, "
-                           "threads and vae_chunk must be the same in all jobs of a "
-                           "launch",
-                           i + 1);
+            return err_set(
+                e, ST_USAGE,
+                "impossible job %d: model, model_kind, backend, precision, "
+                "threads, mesh and vae_chunk must be the same in all jobs of a "
+                "launch",
+                i + 1);
     }
     return ST_OK;
 }

@@ -116,6 +116,27 @@ void progress_step(void *ctx, const struct pipeline_progress *at)
         step_log(p, at);
 }
 
+void progress_traffic(void *ctx, const struct spread_traffic *ranks, int n)
+{
+    struct progress *p = ctx;
+
+    for (int i = 0; i < n && p->log; i++) {
+        struct buf line = BUF_INIT;
+        struct json_out out;
+
+        json_out_init(&out, &line, JSON_COMPACT);
+        json_out_object(&out, NULL);
+        json_out_string(&out, "event", "traffic");
+        json_out_int(&out, "rank", i);
+        json_out_int(&out, "sent_bytes", ranks[i].sent_bytes);
+        json_out_int(&out, "received_bytes", ranks[i].received_bytes);
+        json_out_int(&out, "messages", ranks[i].messages);
+        json_out_double(&out, "seconds", ranks[i].wait_seconds);
+        json_out_end(&out);
+        log_write(p, &line);
+    }
+}
+
 void progress_note(struct progress *p, const char *event, const char *text)
 {
     struct err shown = ERR_INIT; /* the text without control characters */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "engine/pipeline/pipeline.h"
+#include "engine/pipeline/spread.h"
 
 struct progress {
     FILE *out; /* the bar or the lines; NULL: silence */
@@ -30,6 +31,13 @@ enum status progress_open(struct progress *p, bool speaking, const char *log_pat
 
 /* A pipeline_events.progress callback; ctx is the struct progress. */
 void progress_step(void *ctx, const struct pipeline_progress *at);
+
+/* A pipeline_events.traffic callback: one event per row and rank.
+ *
+ *     {"event":"traffic","rank":2,"sent_bytes":81920,"received_bytes":81920,
+ *      "messages":12,"seconds":0.004}
+ */
+void progress_traffic(void *ctx, const struct spread_traffic *ranks, int n);
 
 /* A line of its own for a person, and an event for the log. */
 void progress_note(struct progress *p, const char *event, const char *text);

@@ -50,6 +50,18 @@ static const struct option table[] = {
     INTEGER("vae_chunk", NULL, ENGINE(vae_chunk), 1, 64,
             "latent frames decoded at once; more is faster and takes more memory"),
 
+    SECTION("Ranks (started by mpirun or srun --mpi=pmix)"),
+    TEXT("mesh", NULL, ENGINE(mesh), "gNuNrN",
+         "guidance, Ulysses and ring ranks; parts left out are chosen"),
+    INTEGER("ulysses_degree", "ulysses_size", ENGINE(ulysses_degree), 1, 65536,
+            "ranks that swap tokens for heads; keeps the bytes"),
+    INTEGER("ring_degree", "ring_size", ENGINE(ring_degree), 1, 65536,
+            "ranks round which keys travel; rounds otherwise than one rank"),
+    INTEGER("guidance_degree", "cfg_p_size", ENGINE(guidance_degree), 1, 2,
+            "2: both guidance branches at once"),
+    FLAG("use_cfg_parallel", NULL, RUN(use_cfg_parallel), "same as guidance_degree 2"),
+    FLAG("use_usp", NULL, RUN(use_usp), "share the sequence: what ranks do anyway"),
+
     SECTION("What to make"),
     TEXT("prompt", NULL, JOB(prompt), "TEXT", "what the video shows"),
     TEXT("prompt_file", NULL, RUN(prompt_file), "FILE", "the prompt, read from a file"),
@@ -112,8 +124,7 @@ static const struct option table[] = {
     UNBUILT("image", "image_path init_img first_frame"),
     UNBUILT("end_image", "last_frame last_frame_path end_img"),
     UNBUILT("video_path", "src_video src_mask src_ref_images"),
-    UNBUILT("use_usp", "ulysses_size ulysses_degree ring_size ring_degree"),
-    UNBUILT("mesh", "use_cfg_parallel cfg_p_size seq_p_size tensor_p_size parallel"),
+    UNBUILT("tensor_p_size", "seq_p_size parallel"),
     UNBUILT("offload", "offload_model cpu_offload t5_cpu t5_cpu_offload"),
     UNBUILT("teacache", "teacache_thresh use_ret_steps feature_caching"),
     UNBUILT("prompt_enhancer", "use_prompt_extend use_prompt_enhancer"),
@@ -162,6 +173,15 @@ enum status settings_init(struct settings_doc *d, struct err *e)
         TRY(set_named(d, program_defaults[i].name, program_defaults[i].value,
                       SOURCE_DEFAULT, e));
     return ST_OK;
+}
+
+void settings_ranks(struct settings_doc *d, struct world *w)
+{
+    enum option_source asked = d->set.source[option_find(&d->set, "use_cfg_parallel")];
+
+    d->values.engine.world = w;
+    if (asked != SOURCE_UNSET && !d->values.engine.guidance_degree)
+        d->values.engine.guidance_degree = d->values.use_cfg_parallel ? 2 : 1;
 }
 
 void settings_release(struct settings_doc *d)
@@ -255,9 +275,14 @@ enum status settings_from_json(struct settings_doc *d, struct json_value object,
 static bool is_run_only(const char *name)
 {
     static const char *const names[] = {
-        "job",         "print_job",   "json",   "help",        "force",      "log_json",
-        "prompt_file", "width",       "height", "output",      "resolution", "threads",
-        "save_noise",  "save_embeds", "model",  "save_latents"};
+        "job",         "print_job",       "json",
+        "help",        "force",           "log_json",
+        "mesh",        "use_usp",         "ulysses_degree",
+        "ring_degree", "guidance_degree", "use_cfg_parallel",
+        "prompt_file", "width",           "height",
+        "output",      "resolution",      "threads",
+        "save_noise",  "save_embeds",     "model",
+        "save_latents"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i], name) == 0)

@@ -18,6 +18,7 @@ struct settings {
     int64_t width, height; /* as separate keys; both replace job.size */
     int resolution;        /* 0: unset, 1: 480P, 2: 540P, 3: 720P */
     bool print_job, json, help;
+    bool use_usp, use_cfg_parallel;
 };
 
 struct settings_doc {
@@ -40,6 +41,10 @@ enum status settings_from_json(struct settings_doc *d, struct json_value object,
  * resolution into the size, read --prompt_file, on rank 0 for all. Collective. */
 enum status settings_finish(struct settings_doc *d, struct world *w,
                             const struct dit_config *dit, struct err *e);
+
+/* Note the ranks of the launch, and what stands for guidance_degree, in the engine's
+ * options. */
+void settings_ranks(struct settings_doc *d, struct world *w);
 
 /* The whole of what a job is, as one JSON object; with `sources`, every value becomes
  * {"value": …, "source": "flag"}. Paths of outputs are left out without `sources`. */

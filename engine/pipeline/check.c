@@ -115,16 +115,25 @@ static enum status memory_check(struct pipeline *p, const struct job *job,
                    (long long)job->size.width, (long long)job->size.height);
 }
 
+/* What the rank that reads and writes must be able to do. */
+static enum status leader_check(struct pipeline *p, const struct job *job,
+                                const struct geometry *g, struct err *e)
+{
+    TRY(outputs_check(job, e));
+    TRY(inputs_check(p, job, g, e));
+    return memory_check(p, job, e);
+}
+
 enum status pipeline_check(struct pipeline *p, const struct job *job, struct err *e)
 {
     struct geometry g;
     enum status st;
 
     TRY(job_check(job, model_dit(p->model), e));
-    TRY(outputs_check(job, e));
-    TRY(geometry_init(&g, job, e));
-    st = inputs_check(p, job, &g, e);
+    TRY(geometry_init(&g, p, job, world_facts(p->world)->size, e));
+    st = ST_OK;
+    if (world_facts(p->world)->rank == 0)
+        st = leader_check(p, job, &g, e);
     geometry_release(&g);
-    TRY(st);
-    return memory_check(p, job, e);
+    return st;
 }

@@ -114,20 +114,28 @@ static enum status prefix_noise_put(struct denoise *d, int row, struct err *e)
     return rows_copy(d, &d->state.noise, own.count, true, e);
 }
 
+/* Both velocities of the own tokens, of which another rank may have made one. */
 static enum status velocities(struct denoise *d, const struct tensor *t, struct err *e)
 {
     const struct denoise_args *a = d->a;
-    struct dit_input in = {
-        .latent = {&d->state.input}, .n_latent = 1, .t = t, .context = {a->cond}};
+    struct tensor *v[BRANCHES] = {&d->state.v_cond, &d->state.v_uncond};
+    int branches = a->guidance > 1.0 ? BRANCHES : 1;
+    struct dit_input in = {.latent = {&d->state.input}, .n_latent = 1, .t = t};
 
-    TRY(dit_forward_run(d->forward, a->queue, &in, &d->state.v_cond, e));
-    if (a->guidance <= 1.0)
+    for (int b = 0; b < branches; b++) {
+        if (branches > 1 && !spread_owns(a->spread, (enum branch)b))
+            continue;
+        in.context[0] = a->context[b];
+        TRY(dit_forward_run(d->forward, a->queue, &in, v[b], e));
+    }
+    if (a->spread->comms.mesh.guidance == 1)
         return ST_OK;
-    in.context[0] = a->uncond;
-    return dit_forward_run(d->forward, a->queue, &in, &d->state.v_uncond, e);
+    TRY(ops_queue_wait(a->ops, a->queue, e));
+    return spread_velocities(a->spread, (float *[]){v[0]->data, v[1]->data},
+                             (size_t)tensor_count(v[0]) * sizeof(float), e);
 }
 
-static enum status row_run(struct denoise *d, int row, struct err *e)
+static enum status row_step(struct denoise *d, int row, struct err *e)
 {
     const struct denoise_args *a = d->a;
     struct state_row r = {.schedule = a->schedule,
@@ -136,17 +144,40 @@ static enum status row_run(struct denoise *d, int row, struct err *e)
                           .prefix = a->prefix,
                           .addnoise = a->addnoise,
                           .guidance = a->guidance};
-    double start = clock_seconds();
     struct tensor t;
 
-    TRY(prefix_noise_put(d, row, e));
     TRY(state_prepare(&d->state, a->queue, &r, &t, e));
     TRY(velocities(d, &t, e));
     TRY(state_update(&d->state, a->queue, &r, e));
-    TRY(ops_queue_wait(a->ops, a->queue, e));
-    if (a->row_done)
-        a->row_done(a->ctx, clock_seconds() - start);
-    return ST_OK;
+    return ops_queue_wait(a->ops, a->queue, e);
+}
+
+/* The last agreement before ranks wait for each other inside the model. */
+static enum status stop_check(const struct denoise *d, int row, struct err *e)
+{
+    const struct denoise_args *a = d->a;
+    enum status st = ST_OK;
+
+    if (a->stop && *a->stop)
+        st = err_set(e, ST_STOPPED, "stopped on request at row %d of %d", row,
+                     d->matrix.rows);
+    return world_agree(a->spread->world, st, e);
+}
+
+static enum status row_run(struct denoise *d, int row, struct err *e)
+{
+    const struct denoise_args *a = d->a;
+    double start = clock_seconds();
+    enum status st;
+
+    TRY(prefix_noise_put(d, row, e));
+    TRY(stop_check(d, row, e));
+    st = row_step(d, row, e);
+    if (st != ST_OK) {
+        world_tear(a->spread->world);
+        return st;
+    }
+    return a->row_done ? a->row_done(a->ctx, clock_seconds() - start, e) : ST_OK;
 }
 
 /* The solver's history begins as zeros: frames that rest are carried along as they are.
@@ -169,15 +200,10 @@ static enum status rows_run(struct denoise *d, float *latent, struct err *e)
     TRY(history_clear(d, e));
     patch_from_latent(d->rows, latent, &a->size, d->tokens);
     TRY(rows_copy(d, &d->state.x, d->tokens.count, true, e));
-    for (int row = 0; row < d->matrix.rows; row++) {
-        if (a->stop && *a->stop)
-            return err_set(e, ST_STOPPED, "stopped on request at row %d of %d", row,
-                           d->matrix.rows);
+    for (int row = 0; row < d->matrix.rows; row++)
         TRY(row_run(d, row, e));
-    }
     TRY(rows_copy(d, &d->state.x, d->tokens.count, false, e));
-    latent_from_patch(latent, d->rows, &a->size, d->tokens);
-    return ST_OK;
+    return spread_gather(a->spread, a->ops, &a->size, d->rows, latent, e);
 }
 
 enum status denoise_segment(const struct denoise_args *a, struct arena *arena,

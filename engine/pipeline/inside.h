@@ -11,6 +11,8 @@
 #include "engine/pipeline/embeds.h"
 #include "engine/pipeline/film.h"
 #include "engine/pipeline/pipeline.h"
+#include "engine/pipeline/share.h"
+#include "engine/pipeline/spread.h"
 #include "engine/text/tokenizer.h"
 #include "engine/text/umt5.h"
 #include "engine/weights/model.h"
@@ -18,6 +20,10 @@
 enum { DESCRIBE_BYTES = 512 };
 
 struct pipeline {
+    struct world *world;
+    struct mesh_wish wish; /* `mesh` owned */
+    struct share share;    /* of the transformer's weights */
+    int reading_threads;   /* 0: all cores, as the other ranks of the machine wait */
     struct ops *ops;
     struct model *model;
     const struct dit_precision *precision;
@@ -33,7 +39,8 @@ struct pipeline {
 };
 
 /* Load the stores that a job needs and build transformer and VAE on them. Loaded ones
- * stay. The text encoder's weights are loaded when `text` is set. */
+ * stay. The text encoder's weights are loaded when `text` is set. Rank 0 alone has the
+ * text encoder and the VAE. Collective. */
 enum status pipeline_load(struct pipeline *p, bool text,
                           const struct pipeline_events *events, struct err *e);
 
@@ -46,9 +53,15 @@ struct geometry {
     int64_t longest;       /* latent frames of the longest segment */
     int rows;              /* of all segments together */
     bool guided, chained_pixels;
+    struct mesh mesh;
+    struct seqpar_group group; /* that this rank shares its branch's tokens with */
+    bool leads;                /* this rank encodes and decodes too */
 };
 
-enum status geometry_init(struct geometry *g, const struct job *job, struct err *e);
+/* The mesh is chosen for `ranks` ranks, of which this is the first until the run says
+ * otherwise. */
+enum status geometry_init(struct geometry *g, const struct pipeline *p,
+                          const struct job *job, int ranks, struct err *e);
 void geometry_release(struct geometry *g);
 
 /* Shape of a segment of `frames` latent frames with prompts of at most `text_rows`

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dist/world.h"
 #include "engine/config.h"
 #include "engine/sample/noise.h"
 #include "engine/sample/schedule.h"
@@ -56,6 +57,9 @@ struct engine_options {
     int64_t threads;   /* 0: all cores */
     int64_t vae_chunk; /* latent frames decoded at once */
     bool no_text;      /* every job brings its text rows: no text encoder is needed */
+    struct world *world; /* the ranks that work together, borrowed */
+    char *mesh;          /* "g2u4r1", any part may be missing; NULL: chosen */
+    int64_t guidance_degree, ulysses_degree, ring_degree; /* 0: chosen */
 };
 
 /* Everything about a job that can be wrong without looking at weights: size, frame

@@ -1,6 +1,7 @@
 /* pipeline.c - a launch: opens backend and model, loads weights once */
 #include "engine/pipeline/pipeline.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,10 +38,13 @@ static const struct choice *choice_of(enum precision precision)
 
 /* Plan the three stores from headers; data comes with pipeline_load. */
 static enum status stores_open(struct pipeline *p, const struct choice *choice,
-                               const struct engine_options *opt, struct err *e)
+                               struct err *e)
 {
     struct weights_policy policy[MODEL_PARTS] = {
-        [MODEL_DIT] = {.quant = choice->quant, .quantise = dit_quantised},
+        [MODEL_DIT] = {.quant = choice->quant,
+                       .quantise = dit_quantised,
+                       .share = world_facts(p->world)->size > 1 ? &p->share.calls
+                                                                : NULL},
         [MODEL_TEXT] = {.quant = QUANT_NONE},
         [MODEL_VAE] = {.quant = QUANT_NONE, .conv_channels_last = true},
     };
@@ -48,18 +52,28 @@ static enum status stores_open(struct pipeline *p, const struct choice *choice,
     for (int part = 0; part < MODEL_PARTS; part++) {
         const struct component *c = model_component(p->model, (enum model_part)part);
 
-        policy[part].threads = (int)opt->threads;
+        policy[part].threads = p->reading_threads;
         if (c)
             TRY(weights_open(c, &policy[part], &p->store[part], e));
     }
     return ST_OK;
 }
 
+/* Ranks of a machine share its cores; a rank that is alone takes all. */
+static int threads_of(const struct engine_options *opt)
+{
+    const struct world_facts *world = world_facts(opt->world);
+
+    if (opt->threads || world->size == 1)
+        return (int)opt->threads;
+    return world->threads;
+}
+
 static enum status parts_open(struct pipeline *p, const struct engine_options *opt,
                               struct err *e)
 {
     const struct choice *choice = choice_of((enum precision)opt->precision);
-    struct ops_options ops = {.threads = (int)opt->threads};
+    struct ops_options ops = {.threads = threads_of(opt)};
     struct model_options model = {.kind = (enum model_kind)opt->model_kind};
 
     if (opt->no_text)
@@ -72,7 +86,25 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
     p->vae_chunk = opt->vae_chunk;
     snprintf(p->describe, sizeof(p->describe), "%s, %s on %s", model_describe(p->model),
              choice->name, ops_facts(p->ops)->name);
-    return stores_open(p, choice, opt, e);
+    return stores_open(p, choice, e);
+}
+
+/* What the launch says about its ranks. */
+static enum status ranks_note(struct pipeline *p, const struct engine_options *opt,
+                              struct err *e)
+{
+    p->world = opt->world;
+    p->reading_threads = (int)opt->threads;
+    share_init(&p->share, opt->world);
+    p->wish = (struct mesh_wish){
+        .mesh = opt->mesh ? strdup(opt->mesh) : NULL,
+        .ulysses_degree = (int)opt->ulysses_degree,
+        .ring_degree = (int)opt->ring_degree,
+        .guidance_degree = (int)opt->guidance_degree,
+    };
+    if (opt->mesh && !p->wish.mesh)
+        return err_set(e, ST_RESOURCE, "out of memory: pipeline");
+    return ST_OK;
 }
 
 enum status pipeline_open(const struct engine_options *opt, struct pipeline **out,
@@ -83,7 +115,9 @@ enum status pipeline_open(const struct engine_options *opt, struct pipeline **ou
 
     if (!p)
         return err_set(e, ST_RESOURCE, "out of memory: pipeline");
-    st = parts_open(p, opt, e);
+    st = ranks_note(p, opt, e);
+    if (st == ST_OK)
+        st = parts_open(p, opt, e);
     if (st != ST_OK) {
         pipeline_close(p);
         return st;
@@ -103,6 +137,7 @@ void pipeline_close(struct pipeline *p)
         weights_close(p->store[part]);
     model_close(p->model);
     ops_close(p->ops);
+    free((char *)(uintptr_t)p->wish.mesh);
     free(p);
 }
 
@@ -153,7 +188,9 @@ enum status pipeline_load(struct pipeline *p, bool text,
     int n = 0;
 
     for (int part = 0; part < MODEL_PARTS; part++) {
-        if (!p->loaded[part] && (part != MODEL_TEXT || text))
+        bool here = part == MODEL_DIT || world_facts(p->world)->rank == 0;
+
+        if (here && !p->loaded[part] && (part != MODEL_TEXT || text))
             wanted[n++] = (enum model_part)part;
     }
     for (int i = 0; i < n; i++)
@@ -163,7 +200,7 @@ enum status pipeline_load(struct pipeline *p, bool text,
     if (!p->dit)
         TRY(dit_create(model_dit(p->model), p->precision, p->store[MODEL_DIT], p->ops,
                        &p->dit, e));
-    if (!p->vae)
+    if (!p->vae && p->loaded[MODEL_VAE])
         TRY(vae_create(model_vae(p->model), p->store[MODEL_VAE], p->ops, &p->vae, e));
     return ST_OK;
 }

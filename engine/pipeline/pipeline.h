@@ -10,6 +10,9 @@
  * Several jobs in one launch give the bytes that separate launches give. Each finished
  * segment is decoded and appended to the output at once. A run that fails or is stopped
  * leaves no output behind.
+ *
+ * Every rank of the world makes the same calls with the same jobs; rank 0 reads and
+ * writes. Same bytes for any number of ranks, unless a ring is asked for.
  */
 #ifndef ENGINE_PIPELINE_PIPELINE_H
 #define ENGINE_PIPELINE_PIPELINE_H
@@ -19,6 +22,7 @@
 #include "engine/pipeline/job.h"
 
 struct pipeline;
+struct spread_traffic; /* spread.h */
 
 enum pipeline_stage {
     STAGE_LOAD,    /* weights */
@@ -41,6 +45,9 @@ struct pipeline_events {
     /* Asked between steps; nonzero ends the run with ST_STOPPED. May be NULL. */
     const volatile sig_atomic_t *stop;
     const char *job_json; /* goes into the metadata of the output; may be NULL */
+    /* After every row, what each rank has sent and waited for in it. NULL: it is not
+     * collected; on one rank NULL or not, on all. */
+    void (*traffic)(void *ctx, const struct spread_traffic *ranks, int n);
 };
 
 /* Open the model folder and the backend; no weights yet. */
@@ -73,7 +80,7 @@ enum status pipeline_plan(struct pipeline *p, const struct job *job,
  * memory that is not there (ST_RESOURCE with what would fit). Makes no file. */
 enum status pipeline_check(struct pipeline *p, const struct job *job, struct err *e);
 
-/* Run one checked job (pipeline_check). */
+/* Run one checked job (pipeline_check). All ranks return the same. Collective. */
 enum status pipeline_run(struct pipeline *p, const struct job *job,
                          const struct pipeline_events *events, struct err *e);
 

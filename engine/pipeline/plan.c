@@ -8,13 +8,28 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-enum status geometry_init(struct geometry *g, const struct job *job, struct err *e)
+static enum status mesh_of(const struct pipeline *p, bool guided, int ranks,
+                           struct mesh *out, struct err *e)
+{
+    struct mesh_wish wish = p->wish;
+
+    wish.ranks = ranks;
+    wish.heads = model_dit(p->model)->heads;
+    wish.guidance = guided;
+    return mesh_choose(&wish, out, e);
+}
+
+enum status geometry_init(struct geometry *g, const struct pipeline *p,
+                          const struct job *job, int ranks, struct err *e)
 {
     memset(g, 0, sizeof(*g));
+    g->guided = job->guidance_scale > 1.0;
+    TRY(mesh_of(p, g->guided, ranks, &g->mesh, e));
+    g->group = spread_group_planned(&g->mesh);
+    g->leads = true;
     TRY(job_segments(job, &g->segments, e));
     g->height = job->size.height / 8;
     g->width = job->size.width / 8;
-    g->guided = job->guidance_scale > 1.0;
     g->chained_pixels = job->chain == CHAIN_PIXELS && g->segments.count > 1;
     for (int i = 0; i < g->segments.count; i++) {
         const struct segment *s = &g->segments.segment[i];
@@ -41,7 +56,7 @@ struct dit_shape geometry_shape(const struct pipeline *p, const struct geometry 
         .frames = frames,
         .grid_h = g->height / 2,
         .grid_w = g->width / 2,
-        .group = SEQPAR_ALONE,
+        .group = g->group,
         .contexts = 1,
         .context_rows = dit_context_rows(model_dit(p->model), text_rows),
         .fps = (int)job->fps,
@@ -93,7 +108,7 @@ static enum status dit_bytes(struct pipeline *p, const struct geometry *g,
     TRY(dit_plan(model_dit(p->model), p->precision, &shape, p->ops, &plan, e));
     out->denoise = larger(plan.forward_bytes + denoise_state_bytes(p->ops, &a),
                           plan.context_scratch_bytes);
-    out->kept = plan.context_bytes * (g->guided ? 2 : 1);
+    out->kept = plan.context_bytes * (size_t)(g->guided ? 2 / g->mesh.guidance : 1);
     out->workspace = larger(out->workspace, plan.workspace_bytes);
     return ST_OK;
 }
@@ -108,8 +123,9 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
 
     memset(out, 0, sizeof(*out));
     TRY(dit_bytes(p, g, job, text_rows, out, e));
-    TRY(vae_bytes(p, g, job, out, e));
-    if (!job->embeds) {
+    if (g->leads)
+        TRY(vae_bytes(p, g, job, out, e));
+    if (g->leads && !job->embeds) {
         TRY(umt5_plan(model_text(p->model), p->act, text_rows, p->ops, &text, e));
         out->encode = text.arena_bytes;
         out->workspace = larger(out->workspace, text.workspace_bytes);
@@ -147,7 +163,7 @@ enum status pipeline_plan(struct pipeline *p, const struct job *job,
     enum status st;
 
     memset(out, 0, sizeof(*out));
-    TRY(geometry_init(&g, job, e));
+    TRY(geometry_init(&g, p, job, world_facts(p->world)->size, e));
     shape = geometry_shape(p, &g, job, g.longest, dit->text_len);
     st = run_memory_plan(p, &g, job, dit->text_len, &memory, e);
     if (st == ST_OK)

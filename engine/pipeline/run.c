@@ -4,6 +4,10 @@
  *     segments  noise, prefix, denoise, decode and write, one after another
  *     finish    text rows, latents and noise to their files, the video gets its name
  *
+ * With several ranks all run this; what only the leader, rank 0, does begins with
+ * asking for it (spread.h). A rank that fails returns, and meets the others in their
+ * next agreement.
+ *
  * Memory is two allocations, planned before anything runs: `scratch`, which the phases
  * use in turn, and `kept`, which holds the contexts and, in a long video chained in
  * latents, the decoder's caches.
@@ -27,17 +31,20 @@ struct run {
     const struct pipeline_events *events;
     struct geometry g;
     struct schedule schedule;
+    struct spread spread;
     struct prompt cond_prompt, uncond_prompt;
-    struct embeds embeds;
+    struct embeds embeds; /* before text_run on the leader: what a file holds */
+    int64_t text_rows;    /* of the longer prompt */
     struct run_memory memory;
     void *scratch_memory, *kept_memory, *workspace;
     struct arena scratch, kept;
     struct queue *queue;
-    struct dit_context *cond, *uncond;
+    struct dit_context *context[BRANCHES];
     struct noise_source noise;
     struct film film;
-    float *latents; /* [C, total, h, w] of the whole video */
-    float *segment; /* [C, longest, h, w] */
+    float *latents; /* [C, total, h, w] of the whole video; on the leader */
+    float *segment; /* [C, longest, h, w]; the leader has all of it */
+    struct spread_traffic traffic, *ranks; /* so far of this rank; of a row, of all */
     struct pipeline_progress at;
     int rows_done, decoded, to_decode; /* rows, latent frames */
 };
@@ -107,8 +114,8 @@ static enum status prompt_tokenize(struct run *r, const char *text, struct promp
     return st;
 }
 
-/* Token ids of both prompts, or their rows from a file: the plan needs their number. */
-static enum status text_read(struct run *r, struct err *e)
+/* Token ids of both prompts, or their rows from a file. */
+static enum status prompts_read(struct run *r, struct err *e)
 {
     const struct dit_config *dit = model_dit(r->p->model);
 
@@ -120,12 +127,17 @@ static enum status text_read(struct run *r, struct err *e)
     return prompt_tokenize(r, r->job->negative_prompt, &r->uncond_prompt, e);
 }
 
-static int64_t text_rows(const struct run *r)
+/* The plan of every rank needs the number of rows. */
+static enum status text_read(struct run *r, struct err *e)
 {
-    int64_t a = r->job->embeds ? r->embeds.cond.n : r->cond_prompt.n;
-    int64_t b = r->job->embeds ? r->embeds.uncond.n : r->uncond_prompt.n;
+    int64_t a, b;
 
-    return a > b ? a : b;
+    if (spread_leads(&r->spread))
+        TRY(prompts_read(r, e));
+    a = r->job->embeds ? r->embeds.cond.n : r->cond_prompt.n;
+    b = r->job->embeds ? r->embeds.uncond.n : r->uncond_prompt.n;
+    r->text_rows = a > b ? a : b;
+    return spread_bytes(&r->spread, &r->text_rows, sizeof(r->text_rows), e);
 }
 
 static enum status rows_encode(struct run *r, const struct umt5 *text,
@@ -193,12 +205,17 @@ static enum status context_make(struct run *r, const struct embeds_rows *rows,
 
 static enum status text_run(struct run *r, struct err *e)
 {
-    if (!r->job->embeds)
+    const struct embeds_rows *rows[BRANCHES] = {&r->embeds.cond, &r->embeds.uncond};
+    int branches = r->g.guided ? BRANCHES : 1;
+
+    if (spread_leads(&r->spread) && !r->job->embeds)
         TRY(text_encode(r, e));
-    TRY(context_make(r, &r->embeds.cond, &r->cond, e));
-    if (!r->g.guided)
-        return ST_OK;
-    return context_make(r, &r->embeds.uncond, &r->uncond, e);
+    TRY(spread_embeds(&r->spread, &r->embeds, e));
+    for (int b = 0; b < branches; b++) {
+        if (spread_owns(&r->spread, (enum branch)b))
+            TRY(context_make(r, rows[b], &r->context[b], e));
+    }
+    return ST_OK;
 }
 
 /* ---- segments
@@ -225,40 +242,63 @@ static void frames_copy(const struct run *r, float *to, int64_t to_frames,
                (size_t)n * plane * sizeof(float));
 }
 
-/* The noise of a segment, with its prefix in place. */
-static enum status segment_start(struct run *r, int i, struct err *e)
+static int64_t prefix_floats(const struct run *r, const struct segment *s)
 {
-    const struct segment *s = &r->g.segments.segment[i];
-    int64_t channels = model_dit(r->p->model)->out_channels;
-    float *prefix;
-    enum status st;
+    return model_dit(r->p->model)->out_channels * s->prefix * r->g.height * r->g.width;
+}
 
-    TRY(noise_source_initial(&r->noise, i,
-                             (int64_t[]){channels, s->frames, r->g.height, r->g.width},
-                             r->segment, e));
-    if (!s->prefix)
-        return ST_OK;
-    if (!r->g.chained_pixels) {
-        frames_copy(r, r->segment, s->frames, 0, r->latents, r->g.segments.total,
-                    s->first, s->prefix);
-        return ST_OK;
-    }
-    prefix = malloc((size_t)(channels * s->prefix * r->g.height * r->g.width) *
-                    sizeof(float));
+/* On the leader: the latents that the segment begins with. */
+static enum status prefix_make(struct run *r, const struct segment *s, float *prefix,
+                               struct err *e)
+{
+    if (r->g.chained_pixels)
+        return film_encode_tail(&r->film, &r->scratch, prefix, e);
+    frames_copy(r, prefix, s->prefix, 0, r->latents, r->g.segments.total, s->first,
+                s->prefix);
+    return ST_OK;
+}
+
+static enum status prefix_put(struct run *r, const struct segment *s, struct err *e)
+{
+    size_t bytes = (size_t)prefix_floats(r, s) * sizeof(float);
+    float *prefix = malloc(bytes + 1);
+    enum status st = ST_OK;
+
     if (!prefix)
         return err_set(e, ST_RESOURCE, "out of memory: %d latent frames", s->prefix);
-    st = film_encode_tail(&r->film, &r->scratch, prefix, e);
+    if (spread_leads(&r->spread))
+        st = prefix_make(r, s, prefix, e);
+    if (st == ST_OK)
+        st = spread_bytes(&r->spread, prefix, bytes, e);
     if (st == ST_OK)
         frames_copy(r, r->segment, s->frames, 0, prefix, s->prefix, 0, s->prefix);
     free(prefix);
     return st;
 }
 
-static void row_done(void *ctx, double seconds)
+/* The noise of a segment, with its prefix in place, as far as own tokens need it. */
+static enum status segment_start(struct run *r, int i, struct err *e)
+{
+    const struct segment *s = &r->g.segments.segment[i];
+    int64_t channels = model_dit(r->p->model)->out_channels;
+    int64_t tokens = s->frames * (r->g.height / 2) * (r->g.width / 2);
+
+    TRY(noise_source_initial(
+        &r->noise, i, (int64_t[]){channels, s->frames, r->g.height, r->g.width},
+        seqpar_tokens(&r->g.group, r->p->ops, tokens), r->segment, e));
+    return s->prefix ? prefix_put(r, s, e) : ST_OK;
+}
+
+static enum status row_done(void *ctx, double seconds, struct err *e)
 {
     struct run *r = ctx;
 
+    if (r->events->traffic)
+        TRY(spread_traffic(&r->spread, &r->traffic, r->ranks, e));
     progress_tell(r, STAGE_DENOISE, ++r->rows_done, r->g.rows, seconds);
+    if (r->events->traffic)
+        r->events->traffic(r->events->ctx, r->ranks, world_facts(r->p->world)->size);
+    return ST_OK;
 }
 
 static void decode_done(void *ctx, int latents, double seconds)
@@ -276,13 +316,13 @@ static enum status segment_run(struct run *r, int i, struct err *e)
         .ops = r->p->ops,
         .queue = r->queue,
         .dit = r->p->dit,
-        .cond = r->cond,
-        .uncond = r->uncond,
+        .spread = &r->spread,
+        .context = {r->context[BRANCH_COND], r->context[BRANCH_UNCOND]},
         .schedule = &r->schedule,
         .noise = &r->noise,
         .segment = i,
         .size = size_of(r, s->frames),
-        .shape = geometry_shape(r->p, &r->g, r->job, s->frames, text_rows(r)),
+        .shape = geometry_shape(r->p, &r->g, r->job, s->frames, r->text_rows),
         .prefix = s->prefix,
         .ar_step = (int)r->job->ar_step,
         .causal_block_size = (int)r->job->causal_block_size,
@@ -296,6 +336,8 @@ static enum status segment_run(struct run *r, int i, struct err *e)
     r->at.segment = i;
     TRY(segment_start(r, i, e));
     TRY(denoise_segment(&a, &r->scratch, r->segment, e));
+    if (!spread_leads(&r->spread))
+        return ST_OK;
     frames_copy(r, r->latents, r->g.segments.total, s->first + s->prefix, r->segment,
                 s->frames, s->prefix, s->frames - s->prefix);
     return film_segment(&r->film, &r->scratch, r->segment, &a.size, s->prefix, e);
@@ -377,38 +419,49 @@ static enum status memory_get(struct run *r, struct err *e)
     const struct dit_config *dit = model_dit(r->p->model);
     size_t plane = (size_t)(dit->out_channels * r->g.height * r->g.width);
 
-    TRY(run_memory_plan(r->p, &r->g, r->job, text_rows(r), &r->memory, e));
+    TRY(run_memory_plan(r->p, &r->g, r->job, r->text_rows, &r->memory, e));
     TRY(ops_mem_alloc(ops, r->memory.scratch, &r->scratch_memory, e));
     TRY(ops_mem_alloc(ops, r->memory.kept, &r->kept_memory, e));
     TRY(ops_mem_alloc(ops, r->memory.workspace, &r->workspace, e));
     arena_init(&r->scratch, r->scratch_memory, r->memory.scratch);
     arena_init(&r->kept, r->kept_memory, r->memory.kept);
-    r->latents = calloc((size_t)r->g.segments.total * plane, sizeof(float));
+    r->latents = calloc(r->g.leads ? (size_t)r->g.segments.total * plane : 1,
+                        sizeof(float));
     r->segment = calloc((size_t)r->g.longest * plane, sizeof(float));
-    if (!r->latents || !r->segment)
+    r->ranks = calloc((size_t)world_facts(r->p->world)->size, sizeof(*r->ranks));
+    if (!r->latents || !r->segment || !r->ranks)
         return err_set(e, ST_RESOURCE, "out of memory: latents of %d frames",
                        r->g.segments.total);
     return ops_queue_open(ops, r->workspace, r->memory.workspace, &r->queue, e);
+}
+
+static enum status outputs_finish(struct run *r, struct err *e)
+{
+    TRY(embeds_save(r, e));
+    TRY(latents_save(r, e));
+    TRY(noise_source_commit(&r->noise, e));
+    return film_close(&r->film, e);
 }
 
 static enum status run_all(struct run *r, struct err *e)
 {
     const struct job *job = r->job;
 
-    TRY(geometry_init(&r->g, job, e));
+    TRY(geometry_init(&r->g, r->p, job, world_facts(r->p->world)->size, e));
+    TRY(spread_open(&r->spread, r->p->world, &r->g.mesh, e));
+    r->g.group = spread_group(&r->spread);
+    r->g.leads = spread_leads(&r->spread);
     TRY(schedule_init(&r->schedule, (enum solver)job->solver, (int)job->inference_steps,
                       job->shift, e));
     TRY(text_read(r, e));
     TRY(pipeline_load(r->p, !job->embeds, r->events, e));
     TRY(memory_get(r, e));
     TRY(text_run(r, e));
-    TRY(noise_source_open(&r->noise, job, e));
-    TRY(film_start(r, e));
+    TRY(noise_source_open(&r->noise, r->p->world, job, e));
+    if (r->g.leads)
+        TRY(film_start(r, e));
     TRY(segments_run(r, e));
-    TRY(embeds_save(r, e));
-    TRY(latents_save(r, e));
-    TRY(noise_source_commit(&r->noise, e));
-    return film_close(&r->film, e);
+    return r->g.leads ? outputs_finish(r, e) : ST_OK;
 }
 
 static void run_release(struct run *r)
@@ -417,8 +470,8 @@ static void run_release(struct run *r)
 
     film_abort(&r->film);
     noise_source_abandon(&r->noise);
-    dit_context_destroy(r->cond);
-    dit_context_destroy(r->uncond);
+    for (int b = 0; b < BRANCHES; b++)
+        dit_context_destroy(r->context[b]);
     if (r->queue)
         ops_queue_close(ops, r->queue);
     ops_mem_free(ops, r->scratch_memory);
@@ -429,6 +482,8 @@ static void run_release(struct run *r)
     free(r->uncond_prompt.ids);
     free(r->latents);
     free(r->segment);
+    free(r->ranks);
+    spread_close(&r->spread);
     geometry_release(&r->g);
 }
 
@@ -436,8 +491,12 @@ enum status pipeline_run(struct pipeline *p, const struct job *job,
                          const struct pipeline_events *events, struct err *e)
 {
     struct run r = {.p = p, .job = job, .events = events};
-    enum status st = run_all(&r, e);
+    enum status st;
 
+    r.spread.world = p->world;
+    st = run_all(&r, e);
+    if (!world_torn(p->world))
+        st = world_agree(p->world, st, e);
     run_release(&r);
     return st;
 }

@@ -27,6 +27,13 @@ void noise_initial(struct noise *z, int segment, size_t n, float *out)
     torch_rng_normal(&z->torch, n, out);
 }
 
+void noise_initial_part(const struct noise *z, int segment, uint64_t first, size_t n,
+                        float *out)
+{
+    assert(z->kind == NOISE_PHILOX);
+    noise_philox(z->seed, stream_of(NOISE_INITIAL, segment, 0), first, n, out);
+}
+
 void noise_prefix(const struct noise *z, int segment, int row, size_t n, float *out)
 {
     noise_philox(z->seed, stream_of(NOISE_PREFIX, segment, row), 0, n, out);

@@ -32,6 +32,10 @@ void noise_init(struct noise *z, enum noise_kind kind, uint64_t seed);
  * asked for in order, and n must be at least 16 (a bug of ours otherwise). */
 void noise_initial(struct noise *z, int segment, size_t n, float *out);
 
+/* Elements [first, first + n) of the same draw, for who owns no others; Philox only. */
+void noise_initial_part(const struct noise *z, int segment, uint64_t first, size_t n,
+                        float *out);
+
 /* Noise for the prefix frames in one row, `n` elements of [C, P, H, W]. */
 void noise_prefix(const struct noise *z, int segment, int row, size_t n, float *out);
 

@@ -30,6 +30,8 @@ struct stage {
     struct arena arena;
     struct queue *q;
     struct dit_context *cond, *uncond;
+    struct world *world;
+    struct spread spread;
 };
 
 /* A tensor of the file as floats, allocated; dims (4) are written when given. */
@@ -70,6 +72,9 @@ static void stage_open(struct stage *g, const char *model, const char *file)
     struct err e = ERR_INIT;
 
     memset(g, 0, sizeof(*g));
+    assert_int_equal(world_open(&g->world, &e), ST_OK);
+    assert_int_equal(spread_open(&g->spread, g->world, &(struct mesh)MESH_ALONE, &e),
+                     ST_OK);
     rig_open(&g->rig, &o);
     assert_int_equal(safetensors_open(file, &g->file, &e), ST_OK);
     g->workspace_bytes = 256u << 20;
@@ -92,6 +97,8 @@ static void stage_close(struct stage *g)
     ops_mem_free(g->rig.ops, g->memory);
     ops_mem_free(g->rig.ops, g->workspace);
     source_close(g->file);
+    spread_close(&g->spread);
+    world_close(g->world);
     rig_close(&g->rig);
 }
 
@@ -110,8 +117,8 @@ static struct denoise_args args_of(struct stage *g, const struct setting *s,
         .ops = g->rig.ops,
         .queue = g->q,
         .dit = g->rig.m,
-        .cond = g->cond,
-        .uncond = g->uncond,
+        .spread = &g->spread,
+        .context = {g->cond, g->uncond},
         .schedule = schedule,
         .noise = noise,
         .size = {dims[0], dims[1], dims[2], dims[3]},
@@ -155,7 +162,7 @@ static void segment_run(struct stage *g, const struct setting *s, int segment,
 
     assert_int_equal(schedule_init(&schedule, s->solver, s->steps, s->shift, &e),
                      ST_OK);
-    assert_int_equal(noise_source_open(&noise, &job, &e), ST_OK);
+    assert_int_equal(noise_source_open(&noise, g->world, &job, &e), ST_OK);
     a = args_of(g, s, &schedule, &noise, dims);
     a.segment = segment;
     if (denoise_segment(&a, &g->arena, latent, &e) != ST_OK)

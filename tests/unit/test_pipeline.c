@@ -267,12 +267,15 @@ static void job_run(const char *model, const struct job *job,
     struct pipeline *p;
     struct err e = ERR_INIT;
 
+    if (world_open(&o.world, &e) != ST_OK)
+        fail_msg("%s", e.text);
     o.model = (char *)(uintptr_t)scratch_path(&dir, model);
     if (pipeline_open(&o, &p, &e) != ST_OK ||
         job_check(job, pipeline_dit(p), &e) != ST_OK ||
         pipeline_run(p, job, events, &e) != ST_OK)
         fail_msg("%s: %s", model, e.text);
     pipeline_close(p);
+    world_close(o.world);
 }
 
 static void golden_run(const char *model, struct outcome *o)
