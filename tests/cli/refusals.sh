@@ -23,8 +23,9 @@ unknown flag of plan     | 2 | "${P[@]}" --promt x               | unknown flag 
 flag without its value   | 2 | "${G[@]}" --seed                  | missing value of flag '--seed'
 stray argument           | 2 | "${G[@]}" cat.mp4                 | unexpected argument 'cat.mp4'
 not built: image         | 2 | "${G[@]}" --image cat.png         | 'image' is not built yet
-not built: use_usp       | 2 | "${G[@]}" --use_usp               | 'use_usp' is not built yet
-not built: alias         | 2 | "${G[@]}" --ulysses-size 4        | not built yet
+not built: alias         | 2 | "${G[@]}" --lora_dir 4            | not built yet
+too few ranks            | 2 | "${G[@]}" --ulysses-size 4        | nearest are g1u1r1
+not a mesh               | 2 | "${G[@]}" --mesh 4x1              | write it like 'g2u4r1'
 not built: offload       | 2 | "${G[@]}" --offload               | 'offload' is not built yet
 not built: teacache      | 2 | "${G[@]}" --teacache              | 'teacache' is not built yet
 not built: lora          | 2 | "${G[@]}" --lora_path x           | not built yet
