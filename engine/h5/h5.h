@@ -22,6 +22,13 @@
  * err_abandon:
  *     h5_abandon(w);
  *
+ * Or the file is only built, in memory, for somebody who has a protocol of his own for
+ * bringing bytes to the disk (engine/checkpoint):
+ *
+ *     TRY(h5_build("x.h5", 512, &w, e));
+ *     …
+ *     return h5_take(w, &bytes, &n_bytes, e);
+ *
  * The format is HDF5 1.10's, with checksums on all metadata and fletcher32 on all data:
  * damage shows as an error, not as other numbers. Holes read as NaN.
  *
@@ -35,11 +42,12 @@
  *         return code;
  *
  * Accepted: hard links only, no external, virtual or variable-length storage, floats of
- * 2, 4 or 8 bytes (converted to f32), no filters but shuffle, fletcher32 and deflate,
- * chunks up to 8 MiB, every chunk there, every value finite.
+ * 2, 4 or 8 bytes (converted to f32) or integers, no filters but shuffle, fletcher32
+ * and deflate, chunks up to 8 MiB, every chunk there, every value finite.
  *
- * The library is not thread safe: one thread writes. Reading starts a process and may
- * run anywhere.
+ * Threads may write at the same time, each with a writer of its own: the library is not
+ * thread safe, so a lock lets one of them in. Reading starts a process and may run
+ * anywhere.
  */
 #ifndef ENGINE_H5_H5_H
 #define ENGINE_H5_H5_H
@@ -67,10 +75,19 @@ struct h5_writer;
 enum status h5_create(const char *path, bool force, struct h5_writer **out,
                       struct err *e);
 
+/* Begin a file in memory with `user_block` bytes of zeros in front (0, or a power of
+ * two from 512); `name` is what errors call it. On ST_OK the caller owns *out and ends
+ * it with h5_take or h5_abandon. */
+enum status h5_build(const char *name, size_t user_block, struct h5_writer **out,
+                     struct err *e);
+
 /* Add dense `data` under `name` ("latents/x"; groups are made as needed). No dimension
  * may be zero. */
 enum status h5_put(struct h5_writer *w, const char *name, int rank, const int64_t *dims,
                    const float *data, struct err *e);
+
+enum status h5_put_ints(struct h5_writer *w, const char *name, int rank,
+                        const int64_t *dims, const int64_t *data, struct err *e);
 
 /* Add an attribute to the object `name` ("": the root), which must be there. Texts are
  * stored with fixed length; more than H5_TEXT_MAX bytes are ST_USAGE. */
@@ -85,6 +102,10 @@ enum status h5_put_text(struct h5_writer *w, const char *name, const char *attr,
  * nothing is left behind and what was under the name before is untouched. */
 enum status h5_commit(struct h5_writer *w, struct err *e);
 
+/* Finish what h5_build began: *data is the whole file, the caller frees it. Frees `w`
+ * in every case. */
+enum status h5_take(struct h5_writer *w, void **data, size_t *bytes, struct err *e);
+
 /* Drop the unfinished file. h5_abandon(NULL) is fine. */
 void h5_abandon(struct h5_writer *w);
 
@@ -96,8 +117,10 @@ struct h5_array {
     int rank;
     int64_t dims[H5_RANK_MAX]; /* wanted, -1: any; after the call what is there */
     int64_t max_count;         /* elements at most; what -1 may add up to */
+    bool integers;             /* int64_t, not f32 */
     float *data;               /* NULL: only the shape is asked for; else room for all
                                 * elements, and no dimension may be -1 */
+    int64_t *ints;             /* the same for integers */
     bool optional;             /* not being there is fine */
     bool found;                /* result */
 };
@@ -123,6 +146,10 @@ struct h5_attr {
  * the file and of the dataset or attribute. */
 enum status h5_read(const char *path, struct h5_array *arrays, int n_arrays,
                     struct h5_attr *attrs, int n_attrs, struct err *e);
+
+/* The same from an open regular file, borrowed, which errors call `name`. */
+enum status h5_read_fd(int fd, const char *name, struct h5_array *arrays, int n_arrays,
+                       struct h5_attr *attrs, int n_attrs, struct err *e);
 
 /* The child's side: returns -1 when these are not the arguments of a child that h5_read
  * started, else the exit code. */

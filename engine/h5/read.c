@@ -48,24 +48,26 @@ static int above_stdio(int fd)
     return moved;
 }
 
+static enum status file_check(int fd, const char *path, struct err *e)
+{
+    struct stat sb;
+
+    if (fstat(fd, &sb) < 0 || !S_ISREG(sb.st_mode))
+        return err_set(e, ST_INPUT, "cannot read '%s': not a regular file", path);
+    if (!signature_found(fd, sb.st_size))
+        return err_set(e, ST_INPUT, "cannot read '%s': not an HDF5 file", path);
+    return ST_OK;
+}
+
 static enum status file_open(const char *path, int *out, struct err *e)
 {
     int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     int fd = above_stdio(open(path, flags));
-    struct stat sb;
 
     if (fd < 0 && errno == ELOOP)
         return err_set(e, ST_INPUT, "cannot open '%s': a symbolic link", path);
     if (fd < 0)
         return err_set(e, ST_INPUT, "cannot open '%s': %s", path, strerror(errno));
-    if (fstat(fd, &sb) < 0 || !S_ISREG(sb.st_mode)) {
-        close(fd);
-        return err_set(e, ST_INPUT, "cannot read '%s': not a regular file", path);
-    }
-    if (!signature_found(fd, sb.st_size)) {
-        close(fd);
-        return err_set(e, ST_INPUT, "cannot read '%s': not an HDF5 file", path);
-    }
     *out = fd;
     return ST_OK;
 }
@@ -207,7 +209,7 @@ static void request_assert(const struct h5_array *arrays, int n_arrays,
         assert(arrays[i].max_count >= 1);
         assert(strlen(arrays[i].path) < H5_NAME_MAX);
         for (int k = 0; k < arrays[i].rank; k++)
-            assert(arrays[i].dims[k] >= (arrays[i].data ? 1 : -1));
+            assert(arrays[i].dims[k] >= (wire_values_wanted(&arrays[i]) ? 1 : -1));
     }
     for (int i = 0; i < n_attrs; i++)
         assert(attrs[i].kind != H5_ATTR_TEXT ||
@@ -226,28 +228,60 @@ static void request_copy(struct h5_array *arrays, const struct h5_array *from_ar
         attrs[i] = from_attrs[i];
 }
 
-enum status h5_read(const char *path, struct h5_array *arrays, int n_arrays,
-                    struct h5_attr *attrs, int n_attrs, struct err *e)
+/* A child that reads would start a child, and so on. */
+static enum status child_refuse(struct err *e)
+{
+    if (getenv(CHILD_MARK))
+        return err_set(e, ST_DEVICE, "main() does not begin with h5_child_main()");
+    return ST_OK;
+}
+
+/* Read from `file`, which is closed. */
+static enum status file_read(int file, const char *path, struct h5_array *arrays,
+                             int n_arrays, struct h5_attr *attrs, int n_attrs,
+                             struct err *e)
 {
     struct h5_array got_arrays[WIRE_WANTS_MAX];
     struct h5_attr got_attrs[WIRE_WANTS_MAX];
     enum status st;
-    int file = -1, stream = -1;
+    int stream = -1;
     char **args;
     pid_t pid = -1;
 
-    request_assert(arrays, n_arrays, attrs, n_attrs);
-    if (getenv(CHILD_MARK))
-        return err_set(e, ST_DEVICE, "main() does not begin with h5_child_main()");
     request_copy(got_arrays, arrays, n_arrays, got_attrs, attrs, n_attrs);
-    TRY(file_open(path, &file, e));
     args = args_make(arrays, n_arrays, attrs, n_attrs);
-    st = args ? child_start(args, file, &stream, &pid, e)
-              : err_set(e, ST_RESOURCE, "no memory to read '%s'", path);
+    st = file_check(file, path, e);
+    if (st == ST_OK)
+        st = args ? child_start(args, file, &stream, &pid, e)
+                  : err_set(e, ST_RESOURCE, "no memory to read '%s'", path);
     free(args);
     close(file);
     TRY(st);
     TRY(child_listen(path, stream, pid, got_arrays, n_arrays, got_attrs, n_attrs, e));
     request_copy(arrays, got_arrays, n_arrays, attrs, got_attrs, n_attrs);
     return ST_OK;
+}
+
+enum status h5_read(const char *path, struct h5_array *arrays, int n_arrays,
+                    struct h5_attr *attrs, int n_attrs, struct err *e)
+{
+    int file = -1;
+
+    request_assert(arrays, n_arrays, attrs, n_attrs);
+    TRY(child_refuse(e));
+    TRY(file_open(path, &file, e));
+    return file_read(file, path, arrays, n_arrays, attrs, n_attrs, e);
+}
+
+enum status h5_read_fd(int fd, const char *name, struct h5_array *arrays, int n_arrays,
+                       struct h5_attr *attrs, int n_attrs, struct err *e)
+{
+    int file;
+
+    request_assert(arrays, n_arrays, attrs, n_attrs);
+    TRY(child_refuse(e));
+    file = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (file < 0)
+        return err_set(e, ST_RESOURCE, "cannot read '%s': %s", name, strerror(errno));
+    return file_read(file, name, arrays, n_arrays, attrs, n_attrs, e);
 }

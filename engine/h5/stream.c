@@ -68,10 +68,25 @@ static bool shape_accept(struct h5_array *a, const int64_t *dims, int64_t *count
     return true;
 }
 
+static enum stream_end finite_check(const struct h5_array *a, int64_t begin, int64_t n,
+                                    struct err *e)
+{
+    for (int64_t i = begin; i < begin + n && !a->integers; i++) {
+        if (!isfinite(a->data[i])) {
+            err_set(e, ST_INPUT, "dataset '%s' is not finite at element %lld", a->path,
+                    (long long)i);
+            return STREAM_REFUSED;
+        }
+    }
+    return STREAM_WHOLE;
+}
+
 /* Pieces until `count` values are there; the first one that is not finite ends it. */
 static enum stream_end values_read(const struct stream *s, const struct h5_array *a,
                                    int64_t count, struct err *e)
 {
+    char *to = a->integers ? (char *)a->ints : (char *)a->data;
+    size_t item = wire_item_bytes(a);
     int64_t done = 0;
 
     while (done < count) {
@@ -81,17 +96,13 @@ static enum stream_end values_read(const struct stream *s, const struct h5_array
 
         if (end != STREAM_WHOLE)
             return end;
-        n = (int64_t)(head.bytes / sizeof(float));
-        if (head.tag != WIRE_DATA || head.bytes % sizeof(float) || n == 0 ||
-            n > count - done || !bytes_read(s, a->data + done, head.bytes))
+        n = (int64_t)(head.bytes / item);
+        if (head.tag != WIRE_DATA || head.bytes % item || n == 0 || n > count - done ||
+            !bytes_read(s, to + (size_t)done * item, head.bytes))
             return STREAM_BROKEN;
-        for (int64_t i = done; i < done + n; i++) {
-            if (!isfinite(a->data[i])) {
-                err_set(e, ST_INPUT, "dataset '%s' is not finite at element %lld",
-                        a->path, (long long)i);
-                return STREAM_REFUSED;
-            }
-        }
+        end = finite_check(a, done, n, e);
+        if (end != STREAM_WHOLE)
+            return end;
         done += n;
     }
     return STREAM_WHOLE;
@@ -117,7 +128,7 @@ static enum stream_end array_read(const struct stream *s, struct h5_array *a,
     if (!a->found || head.bytes != (size_t)a->rank * sizeof(dims[0]) ||
         !bytes_read(s, dims, head.bytes) || !shape_accept(a, dims, &count))
         return STREAM_BROKEN;
-    return a->data ? values_read(s, a, count, e) : STREAM_WHOLE;
+    return wire_values_wanted(a) ? values_read(s, a, count, e) : STREAM_WHOLE;
 }
 
 static enum stream_end text_accept(const struct stream *s, struct h5_attr *t, size_t n,

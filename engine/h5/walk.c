@@ -203,9 +203,9 @@ struct pieces {
     hsize_t at[H5_RANK_MAX];
 };
 
-static void pieces_plan(struct pieces *p, int rank, const hsize_t *dims)
+static void pieces_plan(struct pieces *p, int rank, size_t item, const hsize_t *dims)
 {
-    hsize_t room = WIRE_PIECE / sizeof(float);
+    hsize_t room = WIRE_PIECE / item;
 
     memset(p, 0, sizeof(*p));
     for (p->axis = rank - 1; p->axis > 0 && dims[p->axis] <= room; p->axis--) {
@@ -230,9 +230,10 @@ static bool pieces_next(struct pieces *p, const hsize_t *dims)
 }
 
 static enum status piece_send(hid_t dset, hid_t space, const struct h5_array *a,
-                              const struct shape *s, const struct pieces *p,
-                              float *room, struct h5_sink *sink, struct err *e)
+                              const struct shape *s, const struct pieces *p, void *room,
+                              struct h5_sink *sink, struct err *e)
 {
+    hid_t type = a->integers ? H5T_NATIVE_INT64 : H5T_NATIVE_FLOAT;
     hsize_t block[H5_RANK_MAX];
     hsize_t n = 1;
     hid_t memory;
@@ -247,24 +248,24 @@ static enum status piece_send(hid_t dset, hid_t space, const struct h5_array *a,
     memory = H5Screate_simple(1, &n, NULL);
     rc = H5Sselect_hyperslab(space, H5S_SELECT_SET, p->at, NULL, block, NULL);
     if (rc >= 0)
-        rc = H5Dread(dset, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, room);
+        rc = H5Dread(dset, type, memory, space, H5P_DEFAULT, room);
     H5Sclose(memory);
     if (rc < 0)
         return err_set(e, ST_INPUT, "the values of dataset '%s' are damaged", a->path);
-    return sink->put(sink->self, WIRE_DATA, room, n * sizeof(float), e);
+    return sink->put(sink->self, WIRE_DATA, room, n * wire_item_bytes(a), e);
 }
 
 static enum status values_send(hid_t dset, hid_t space, const struct h5_array *a,
                                const struct shape *s, struct h5_sink *sink,
                                struct err *e)
 {
-    float *room = malloc(WIRE_PIECE);
+    void *room = malloc(WIRE_PIECE);
     enum status st = ST_OK;
     struct pieces p;
 
     if (!room)
         return err_set(e, ST_INPUT, "no memory to read dataset '%s'", a->path);
-    pieces_plan(&p, a->rank, s->dims);
+    pieces_plan(&p, a->rank, wire_item_bytes(a), s->dims);
     do {
         st = piece_send(dset, space, a, s, &p, room, sink, e);
     } while (st == ST_OK && pieces_next(&p, s->dims));
@@ -285,7 +286,10 @@ static enum status dataset_send(hid_t dset, const struct h5_array *a,
 
     if (type < 0 || space < 0 || plist < 0)
         return err_set(e, ST_INPUT, "dataset '%s' is damaged", a->path);
-    if (!type_is_float(type))
+    if (a->integers && (!type_is_integer(type) || H5Tget_sign(type) != H5T_SGN_2))
+        return err_set(e, ST_INPUT, "dataset '%s' does not hold signed integers",
+                       a->path);
+    if (!a->integers && !type_is_float(type))
         return err_set(e, ST_INPUT,
                        "dataset '%s' does not hold floats of 2, 4 or 8 bytes", a->path);
     s.item_bytes = H5Tget_size(type);
@@ -294,7 +298,7 @@ static enum status dataset_send(hid_t dset, const struct h5_array *a,
     for (int k = 0; k < a->rank; k++)
         dims[k] = (int64_t)s.dims[k];
     TRY(sink->put(sink->self, WIRE_SHAPE, dims, (size_t)a->rank * sizeof(dims[0]), e));
-    return a->data ? values_send(dset, space, a, &s, sink, e) : ST_OK;
+    return wire_values_wanted(a) ? values_send(dset, space, a, &s, sink, e) : ST_OK;
 }
 
 static enum status array_send(hid_t file, const struct h5_array *a,

@@ -5,6 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+size_t wire_item_bytes(const struct h5_array *a)
+{
+    return a->integers ? sizeof(int64_t) : sizeof(float);
+}
+
+bool wire_values_wanted(const struct h5_array *a)
+{
+    return a->integers ? a->ints != NULL : a->data != NULL;
+}
+
 static void pack_text(struct buf *out, const char *text, int *n)
 {
     buf_add(out, text, strlen(text) + 1);
@@ -25,7 +35,10 @@ int wire_pack(const struct h5_array *arrays, int n_arrays, const struct h5_attr 
 
     for (int i = 0; i < n_arrays; i++) {
         pack_text(out, "a", &n);
-        pack_int(out, arrays[i].data != NULL, &n);
+        pack_int(out,
+                 (wire_values_wanted(&arrays[i]) ? WIRE_VALUES : 0) |
+                     (arrays[i].integers ? WIRE_INTEGERS : 0),
+                 &n);
         pack_int(out, arrays[i].rank, &n);
         for (int k = 0; k < arrays[i].rank; k++)
             pack_int(out, arrays[i].dims[k], &n);
@@ -77,9 +90,15 @@ static int64_t take_int(struct cursor *c, int64_t lo, int64_t hi)
 static void take_array(struct cursor *c, struct h5_array *a)
 {
     static float wanted;
+    static int64_t wanted_ints;
+    int64_t what = take_int(c, 0, WIRE_VALUES | WIRE_INTEGERS);
 
     memset(a, 0, sizeof(*a));
-    a->data = take_int(c, 0, 1) ? &wanted : NULL;
+    a->integers = (what & WIRE_INTEGERS) != 0;
+    if (what & WIRE_VALUES) {
+        a->data = a->integers ? NULL : &wanted;
+        a->ints = a->integers ? &wanted_ints : NULL;
+    }
     a->rank = (int)take_int(c, 1, H5_RANK_MAX);
     for (int k = 0; k < a->rank; k++)
         a->dims[k] = take_int(c, -1, INT64_MAX);

@@ -2,15 +2,17 @@
  *
  * The request goes to the child as arguments, one string per field:
  *
- *     framefleet --h5-read  a <values?> <rank> <dim>… <max_count> <path>  …
+ *     framefleet --h5-read  a <what> <rank> <dim>… <max_count> <path>  …
  *                           t <kind> <text_bytes> <object> <name>  …
+ *
+ * what: 1 when values are wanted and not only the shape, plus 2 for integers.
  *
  * The answer comes back through a pipe as frames: tag, length of the payload (u32,
  * native order), payload. In the order of the request:
  *
  *     array   'n'                      it is not there
  *             's' i64[rank]            its shape, and if values were asked for then
- *             'd' f32[…] …             pieces of at most WIRE_PIECE bytes
+ *             'd' f32[…] or i64[…] …   pieces of at most WIRE_PIECE bytes
  *     attr    'n' | 'v' value          i64, double, or text without NUL
  *     last    'z'
  *
@@ -41,13 +43,19 @@ struct wire_head {
     uint32_t bytes;
 };
 
-/* The child's view of a request. `data` and `text` of the entries are not memory there,
- * only flags: NULL or not. */
+/* The child's view of a request. `data`, `ints` and `text` of the entries are not
+ * memory there, only flags: NULL or not. */
 struct wire_request {
     struct h5_array arrays[WIRE_WANTS_MAX];
     struct h5_attr attrs[WIRE_WANTS_MAX];
     int n_arrays, n_attrs;
 };
+
+enum { WIRE_VALUES = 1, WIRE_INTEGERS = 2 };
+
+/* Bytes of an element, and is it asked for? */
+size_t wire_item_bytes(const struct h5_array *a);
+bool wire_values_wanted(const struct h5_array *a);
 
 /* Append the arguments, each with its NUL, to `out`; returns how many. */
 int wire_pack(const struct h5_array *arrays, int n_arrays, const struct h5_attr *attrs,

@@ -9,12 +9,17 @@
  * that the superblock says "open for writing", and H5Fget_file_image clears that flag
  * without correcting the checksum beside it.
  *
- * The folder is opened once and everything happens relative to it.
+ * The folder is opened once and everything happens relative to it. A writer without a
+ * folder (h5_build) has descriptors of -1 and gives its bytes away.
+ *
+ * The library keeps its tables in global variables and locks nothing: `library` is the
+ * lock that it lacks. Every function here that calls H5… holds it.
  */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +30,8 @@
 
 #include "engine/h5/h5.h"
 #include "engine/h5/ids.h"
+
+static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
 
 enum { CHUNK_BYTES = 8 << 20, GROWTH_BYTES = 4 << 20, TEMP_BYTES = 32 };
 
@@ -37,8 +44,9 @@ struct image {
 struct h5_writer {
     hid_t file; /* in memory */
     struct image image;
-    int folder; /* descriptor */
-    int fd;     /* of the temporary file, empty until the commit */
+    size_t user_block; /* bytes in front of what HDF5 writes */
+    int folder;        /* descriptor */
+    int fd;            /* of the temporary file, empty until the commit */
     bool force;
     char *path;            /* as the user wrote it, for messages */
     const char *name;      /* its last part */
@@ -69,7 +77,7 @@ static enum status space_check(const struct h5_writer *w, double bytes, struct e
     struct statvfs fs;
     double room;
 
-    if (fstatvfs(w->folder, &fs) < 0)
+    if (w->folder < 0 || fstatvfs(w->folder, &fs) < 0)
         return ST_OK;
     room = (double)fs.f_bavail * (double)fs.f_frsize;
     if (room >= bytes)
@@ -151,9 +159,10 @@ static herr_t image_unshare(void *self)
 
 /* The newest format has checksums on all metadata; times would make two files of the
  * same content differ. */
-static enum status file_create(struct h5_writer *w, struct err *e)
+static hid_t file_make(struct h5_writer *w)
 {
     struct h5_ids ids = {{0}, 0};
+    hid_t file = -1;
     hid_t access = h5_keep(&ids, H5Pcreate(H5P_FILE_ACCESS));
     hid_t create = h5_keep(&ids, H5Pcreate(H5P_FILE_CREATE));
     H5FD_file_image_callbacks_t calls = {
@@ -166,13 +175,21 @@ static enum status file_create(struct h5_writer *w, struct err *e)
     };
 
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    w->file = -1;
     if (access >= 0 && create >= 0 && H5Pset_fapl_core(access, GROWTH_BYTES, 0) >= 0 &&
         H5Pset_file_image_callbacks(access, &calls) >= 0 &&
         H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
-        H5Pset_obj_track_times(create, 0) >= 0)
-        w->file = H5Fcreate(w->temp, H5F_ACC_TRUNC, create, access);
+        H5Pset_obj_track_times(create, 0) >= 0 &&
+        H5Pset_userblock(create, w->user_block) >= 0)
+        file = H5Fcreate(w->temp, H5F_ACC_TRUNC, create, access);
     h5_close(&ids);
+    return file;
+}
+
+static enum status file_create(struct h5_writer *w, struct err *e)
+{
+    pthread_mutex_lock(&library);
+    w->file = file_make(w);
+    pthread_mutex_unlock(&library);
     return w->file < 0 ? build_failed(w, e) : ST_OK;
 }
 
@@ -222,15 +239,43 @@ err_free:
     return st;
 }
 
+enum status h5_build(const char *name, size_t user_block, struct h5_writer **out,
+                     struct err *e)
+{
+    struct h5_writer *w = calloc(1, sizeof(*w));
+    enum status st;
+
+    if (!w || !(w->path = strdup(name))) {
+        free(w);
+        return err_set(e, ST_RESOURCE, "no memory to build '%s'", name);
+    }
+    w->folder = -1;
+    w->fd = -1;
+    w->user_block = user_block;
+    snprintf(w->temp, sizeof(w->temp), "in memory");
+    st = file_create(w, e);
+    if (st != ST_OK) {
+        free(w->path);
+        free(w);
+        return st;
+    }
+    *out = w;
+    return ST_OK;
+}
+
 void h5_abandon(struct h5_writer *w)
 {
     if (!w)
         return;
+    pthread_mutex_lock(&library);
     if (w->file >= 0)
         H5Fclose(w->file);
-    unlinkat(w->folder, w->temp, 0);
-    close(w->fd);
-    close(w->folder);
+    pthread_mutex_unlock(&library);
+    if (w->folder >= 0) {
+        unlinkat(w->folder, w->temp, 0);
+        close(w->fd);
+        close(w->folder);
+    }
     free(w->image.data);
     free(w->path);
     free(w);
@@ -240,12 +285,16 @@ void h5_abandon(struct h5_writer *w)
  * what an image would have. */
 static enum status image_take(struct h5_writer *w, struct err *e)
 {
-    bool fine = H5Fflush(w->file, H5F_SCOPE_GLOBAL) >= 0;
-    ssize_t bytes = H5Fget_file_image(w->file, NULL, 0);
+    ssize_t bytes;
+    bool fine;
 
+    pthread_mutex_lock(&library);
+    fine = H5Fflush(w->file, H5F_SCOPE_GLOBAL) >= 0;
+    bytes = H5Fget_file_image(w->file, NULL, 0);
     fine = H5Fclose(w->file) >= 0 && fine && bytes > 0 && w->image.data;
+    pthread_mutex_unlock(&library);
     w->file = -1;
-    w->image.bytes = (size_t)bytes;
+    w->image.bytes = (size_t)bytes + w->user_block;
     return fine ? ST_OK : build_failed(w, e);
 }
 
@@ -304,12 +353,25 @@ enum status h5_commit(struct h5_writer *w, struct err *e)
     return st;
 }
 
+enum status h5_take(struct h5_writer *w, void **data, size_t *bytes, struct err *e)
+{
+    enum status st = image_take(w, e);
+
+    if (st == ST_OK) {
+        *data = w->image.data;
+        *bytes = w->image.bytes;
+        w->image.data = NULL;
+    }
+    h5_abandon(w);
+    return st;
+}
+
 /* ---- arrays ---------------------------------------------------------------------- */
 
 /* One channel per chunk for volumes, halved along the leading axes until it fits. */
-static void chunk_plan(int rank, const hsize_t *dims, hsize_t *chunk)
+static void chunk_plan(int rank, size_t item, const hsize_t *dims, hsize_t *chunk)
 {
-    hsize_t bytes = sizeof(float);
+    hsize_t bytes = item;
 
     for (int k = 0; k < rank; k++) {
         chunk[k] = k == 0 && rank > 2 ? 1 : dims[k];
@@ -349,8 +411,22 @@ static hid_t groups_make(hid_t file, const char *name, hid_t create, const char 
     return at;
 }
 
+/* What an array holds: its type in the file, in memory, and bytes of an element. The
+ * types are the library's, asked for under the lock. */
+struct items {
+    hid_t stored, given;
+    size_t bytes;
+};
+
+static struct items items_of(bool integers)
+{
+    if (integers)
+        return (struct items){H5T_STD_I64LE, H5T_NATIVE_INT64, sizeof(int64_t)};
+    return (struct items){H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, sizeof(float)};
+}
+
 static hid_t dataset_create(struct h5_ids *ids, hid_t file, const char *name, int rank,
-                            const hsize_t *dims, const hsize_t *chunk)
+                            const hsize_t *dims, const hsize_t *chunk, hid_t stored)
 {
     const float hole = NAN;
     hid_t groups = h5_keep(ids, H5Pcreate(H5P_GROUP_CREATE));
@@ -363,35 +439,39 @@ static hid_t dataset_create(struct h5_ids *ids, hid_t file, const char *name, in
         H5Pset_obj_track_times(groups, 0) < 0 ||
         H5Pset_obj_track_times(create, 0) < 0 ||
         H5Pset_chunk(create, rank, chunk) < 0 || H5Pset_fletcher32(create) < 0 ||
-        H5Pset_fill_value(create, H5T_NATIVE_FLOAT, &hole) < 0)
+        (H5Tget_class(stored) == H5T_FLOAT &&
+         H5Pset_fill_value(create, H5T_NATIVE_FLOAT, &hole) < 0))
         return -1;
     group = h5_keep(ids, groups_make(file, name, groups, &leaf));
     if (group < 0)
         return -1;
-    return H5Dcreate2(group, leaf, H5T_IEEE_F32LE, space, H5P_DEFAULT, create,
-                      H5P_DEFAULT);
+    return H5Dcreate2(group, leaf, stored, space, H5P_DEFAULT, create, H5P_DEFAULT);
 }
 
 static bool dataset_write(hid_t file, const char *name, int rank, const hsize_t *dims,
-                          const float *data)
+                          const struct items *items, const void *data)
 {
     struct h5_ids ids = {{0}, 0};
     hsize_t chunk[H5_RANK_MAX];
     bool fine;
     hid_t dset;
 
-    chunk_plan(rank, dims, chunk);
-    dset = h5_keep(&ids, dataset_create(&ids, file, name, rank, dims, chunk));
+    chunk_plan(rank, items->bytes, dims, chunk);
+    dset = h5_keep(&ids,
+                   dataset_create(&ids, file, name, rank, dims, chunk, items->stored));
     fine = dset >= 0 &&
-           H5Dwrite(dset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
+           H5Dwrite(dset, items->given, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
     return h5_close(&ids) && fine;
 }
 
-enum status h5_put(struct h5_writer *w, const char *name, int rank, const int64_t *dims,
-                   const float *data, struct err *e)
+static enum status array_put(struct h5_writer *w, const char *name, int rank,
+                             const int64_t *dims, bool integers, const void *data,
+                             struct err *e)
 {
     hsize_t n[H5_RANK_MAX];
-    double bytes = sizeof(float);
+    double bytes = integers ? sizeof(int64_t) : sizeof(float);
+    struct items items;
+    bool fine;
 
     assert(rank >= 1 && rank <= H5_RANK_MAX && strlen(name) < H5_NAME_MAX);
     for (int k = 0; k < rank; k++) {
@@ -400,11 +480,28 @@ enum status h5_put(struct h5_writer *w, const char *name, int rank, const int64_
         bytes *= (double)dims[k];
     }
     TRY(space_check(w, bytes + (1 << 20), e));
-    return dataset_write(w->file, name, rank, n, data) ? ST_OK : build_failed(w, e);
+    pthread_mutex_lock(&library);
+    items = items_of(integers);
+    fine = dataset_write(w->file, name, rank, n, &items, data);
+    pthread_mutex_unlock(&library);
+    return fine ? ST_OK : build_failed(w, e);
+}
+
+enum status h5_put(struct h5_writer *w, const char *name, int rank, const int64_t *dims,
+                   const float *data, struct err *e)
+{
+    return array_put(w, name, rank, dims, false, data, e);
+}
+
+enum status h5_put_ints(struct h5_writer *w, const char *name, int rank,
+                        const int64_t *dims, const int64_t *data, struct err *e)
+{
+    return array_put(w, name, rank, dims, true, data, e);
 }
 
 /* ---- attributes ------------------------------------------------------------------ */
 
+/* Under the lock. */
 static enum status attr_put(struct h5_writer *w, const char *name, const char *attr,
                             hid_t stored, hid_t given, const void *value, struct err *e)
 {
@@ -425,13 +522,23 @@ static enum status attr_put(struct h5_writer *w, const char *name, const char *a
 enum status h5_put_int(struct h5_writer *w, const char *name, const char *attr,
                        int64_t value, struct err *e)
 {
-    return attr_put(w, name, attr, H5T_STD_I64LE, H5T_NATIVE_INT64, &value, e);
+    enum status st;
+
+    pthread_mutex_lock(&library);
+    st = attr_put(w, name, attr, H5T_STD_I64LE, H5T_NATIVE_INT64, &value, e);
+    pthread_mutex_unlock(&library);
+    return st;
 }
 
 enum status h5_put_real(struct h5_writer *w, const char *name, const char *attr,
                         double value, struct err *e)
 {
-    return attr_put(w, name, attr, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value, e);
+    enum status st;
+
+    pthread_mutex_lock(&library);
+    st = attr_put(w, name, attr, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value, e);
+    pthread_mutex_unlock(&library);
+    return st;
 }
 
 enum status h5_put_text(struct h5_writer *w, const char *name, const char *attr,
@@ -444,6 +551,7 @@ enum status h5_put_text(struct h5_writer *w, const char *name, const char *attr,
     if (bytes > H5_TEXT_MAX)
         return err_set(e, ST_USAGE, "attribute '%s' of '%s' has %zu bytes, %d at most",
                        attr, w->path, bytes, H5_TEXT_MAX);
+    pthread_mutex_lock(&library);
     type = H5Tcopy(H5T_C_S1);
     if (type < 0 || H5Tset_size(type, bytes ? bytes : 1) < 0 ||
         H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 ||
@@ -452,5 +560,6 @@ enum status h5_put_text(struct h5_writer *w, const char *name, const char *attr,
     else
         st = attr_put(w, name, attr, type, type, value, e);
     H5Tclose(type);
+    pthread_mutex_unlock(&library);
     return st;
 }

@@ -118,6 +118,47 @@ static void what_is_written_comes_back(void **state)
     free(want);
 }
 
+/* A file that somebody else brings to the disk, with a block of his own in front. */
+static void a_built_file_reads_like_any_other(void **state)
+{
+    const int64_t dims[] = {3, 700};
+    static int64_t in[2100], out[2100];
+    struct h5_array a = {.path = "a/counter",
+                         .rank = 2,
+                         .max_count = 2100,
+                         .dims = {3, 700},
+                         .integers = true,
+                         .ints = out};
+    struct h5_array as_floats = {
+        .path = "a/counter", .rank = 2, .max_count = 2100, .dims = {-1, -1}};
+    struct h5_writer *w = NULL;
+    struct err e = ERR_INIT;
+    size_t bytes = 0;
+    void *file = NULL;
+    int fd;
+
+    (void)state;
+    for (int i = 0; i < 2100; i++)
+        in[i] = (int64_t)i * -0x123456789abLL;
+    assert_int_equal(h5_build("built.h5", 512, &w, &e), ST_OK);
+    assert_int_equal(h5_put_ints(w, "a/counter", 2, dims, in, &e), ST_OK);
+    assert_int_equal(h5_take(w, &file, &bytes, &e), ST_OK);
+    memset(file, 'x', 512);
+    fd = open("built.h5", O_RDWR | O_CREAT, 0600);
+    assert_int_equal(write(fd, file, bytes), bytes);
+    free(file);
+    if (h5_read_fd(fd, "built.h5", &a, 1, NULL, 0, &e) != ST_OK)
+        fail_msg("%s", e.text);
+    assert_memory_equal(in, out, sizeof(in));
+    assert_int_equal(h5_read("built.h5", &as_floats, 1, NULL, 0, &e), ST_INPUT);
+    assert_int_equal(ftruncate(fd, (off_t)bytes - 1), 0);
+    assert_int_equal(h5_read_fd(fd, "built.h5", &a, 1, NULL, 0, &e), ST_INPUT);
+    close(fd);
+    unlink("built.h5");
+    assert_int_equal(h5_build("dropped", 512, &w, &e), ST_OK);
+    h5_abandon(w);
+}
+
 static void large_arrays_come_back_whole(void **state)
 {
     const int64_t dims[] = {3, 5, 301, 599};
@@ -354,6 +395,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_comes_back),
+        cmocka_unit_test(a_built_file_reads_like_any_other),
         cmocka_unit_test(large_arrays_come_back_whole),
         cmocka_unit_test(same_content_is_same_bytes),
         cmocka_unit_test(nothing_is_overwritten_without_force),
