@@ -1,43 +1,97 @@
-/* seqpar.c - attention inputs per rank, filled by scatter and read back by gather
+/* seqpar.c - puts scatter and send, attention runs on what arrived, results go back
  *
- * Inputs and results of attention, one entry per rank r of the group whose tokens they
- * are (n_r of them), all for the own heads h:
+ * An exchange of one kind of parts has two sides, and a part of the own tokens for the
+ * own heads, which is the same memory on both:
  *
- *     q, k   [h, n_r, head_dim]
- *     v      [h, n_r, head_dim], or e4m3 [h, head_dim, n_r rounded up to 128]
- *     o      [n_r, h, head_dim]
+ *     token side   per head owner p: heads of p, own tokens
+ *     head side    per token owner r: own heads, tokens of r
  *
- * A destination's part of q, k and v has the same shape with its heads and the own
- * tokens. The part for the own rank is the entry of the own rank; the parts for others
- * are what an exchange sends, and the entries of others are what it receives: the ends
- * of put_v, put_k, put_q and attend are where a transport starts to move them, the
- * beginnings of attend and get_o where it must have arrived.
+ * q, k and v go from the token side to the head side, results go back. The head side
+ * lies in the ring (ring.h), where attention reads and writes it.
  */
 #include "dist/seqpar.h"
 
-#include <math.h>
+#include <assert.h>
 #include <stdlib.h>
 
+#include "dist/ring.h"
+
 enum {
-    KEY_MEAN_EVERY = 16, /* tokens that make the mean of k: divides every granule */
-    KEY_GROUP = 4,       /* tokens of k that share a scale */
-    VALUE_GROUP = 128,   /* tokens of v that share a scale of a channel */
+    KEY_MEAN_EVERY = 16
+}; /* tokens that make the mean of k: divides every granule */
+
+struct swap {
+    struct head_part *parts; /* token side */
+    struct comm_piece *token_side, *head_side;
+    struct comm_flight *flight; /* NULL: one rank */
 };
 
 struct seqpar {
     struct seqpar_layout layout;
+    struct part_formats formats;
     struct ops *ops;
     struct span tokens; /* own */
-    struct span heads;  /* own */
+    int head_owners;    /* ranks that have heads: the first ones */
+    struct ring *ring;
+    struct swap swap[PART_KINDS];
 
     struct tensor key_sum; /* i64 [heads*head_dim + 1]: sums, then the count */
     struct tensor zero;    /* i64, the same length */
-
-    struct head_part *q_to, *k_to, *v_to; /* per destination: own tokens */
-    struct head_part *o_from;             /* per head owner: own tokens */
-    struct attn_queries *queries;         /* per source: own heads */
-    struct attn_keys *keys;
 };
+
+/* ---- groups --------------------------------------------------------------------- */
+
+static int size_of(const struct seqpar_group *g)
+{
+    return g->ulysses * g->ring;
+}
+
+struct seqpar_group seqpar_group_of(const struct mesh_comms *comms)
+{
+    return (struct seqpar_group){comms->mesh.ulysses, comms->mesh.ring,
+                                 comms->place.sequence, comms};
+}
+
+struct seqpar_group seqpar_group_planned(const struct mesh *mesh, int rank)
+{
+    return (struct seqpar_group){mesh->ulysses, mesh->ring,
+                                 mesh_place_of(mesh, rank).sequence, NULL};
+}
+
+static struct span shard_of(const struct seqpar_group *g, const struct ops *ops,
+                            int64_t tokens, int rank)
+{
+    return shard_tokens(tokens, ops_facts(ops)->granule_tokens, size_of(g), rank);
+}
+
+struct span seqpar_tokens(const struct seqpar_group *group, const struct ops *ops,
+                          int64_t tokens)
+{
+    return shard_of(group, ops, tokens, group->rank);
+}
+
+struct span seqpar_queries(const struct seqpar_group *group, const struct ops *ops,
+                           int64_t tokens)
+{
+    int first = group->rank / group->ulysses * group->ulysses;
+    struct span block = shard_of(group, ops, tokens, first);
+
+    for (int i = 1; i < group->ulysses; i++)
+        block.count += shard_of(group, ops, tokens, first + i).count;
+    return block;
+}
+
+static struct span heads_of(const struct seqpar_layout *l, int ulysses_index)
+{
+    return shard_heads(l->heads, l->group.ulysses, ulysses_index);
+}
+
+struct span seqpar_heads(const struct seqpar_group *group, int64_t heads)
+{
+    return shard_heads(heads, group->ulysses, group->rank % group->ulysses);
+}
+
+/* ---- making --------------------------------------------------------------------- */
 
 static bool formats_valid(const struct seqpar_formats *f)
 {
@@ -47,176 +101,122 @@ static bool formats_valid(const struct seqpar_formats *f)
     return o && ((wide && f->v == f->qk) || (f->qk == DT_I8 && f->v == DT_E4M3));
 }
 
-struct span seqpar_tokens(const struct seqpar_group *group, const struct ops *ops,
-                          int64_t tokens)
+static enum status make_ring(struct seqpar *sp, struct err *e)
 {
-    return shard_tokens(tokens, ops_facts(ops)->granule_tokens, group->size,
-                        group->rank);
+    const struct seqpar_group *g = &sp->layout.group;
+    int64_t *tokens = calloc((size_t)size_of(g), sizeof(*tokens));
+    struct ring_shape shape = {
+        .size = g->ring,
+        .rank = g->rank / g->ulysses,
+        .shards = g->ulysses,
+        .heads = seqpar_heads(g, sp->layout.heads).count,
+        .tokens = tokens,
+        .formats = sp->formats,
+    };
+    enum status st;
+
+    if (!tokens)
+        return err_set(e, ST_RESOURCE, "out of host memory for attention state");
+    for (int r = 0; r < size_of(g); r++)
+        tokens[r] = shard_of(g, sp->ops, sp->layout.tokens, r).count;
+    st = ring_create(&shape, sp->ops, &sp->ring, e);
+    free(tokens);
+    return st;
 }
 
-struct span seqpar_heads(const struct seqpar_group *group, int64_t heads)
+static enum status make_swaps(struct seqpar *sp, struct err *e)
 {
-    return shard_heads(heads, group->size, group->rank);
+    size_t n = (size_t)sp->layout.group.ulysses;
+
+    for (int k = 0; k < PART_KINDS; k++) {
+        struct swap *s = &sp->swap[k];
+
+        s->parts = calloc(n, sizeof(*s->parts));
+        s->token_side = calloc(n, sizeof(*s->token_side));
+        s->head_side = calloc(n, sizeof(*s->head_side));
+        if (!s->parts || !s->token_side || !s->head_side)
+            return err_set(e, ST_RESOURCE, "out of host memory for attention state");
+    }
+    return ST_OK;
 }
 
 enum status seqpar_create(const struct seqpar_layout *layout, struct ops *ops,
                           struct seqpar **out, struct err *e)
 {
-    size_t n = (size_t)layout->group.size;
+    const struct seqpar_formats *f = &layout->formats;
     struct seqpar *sp;
+    enum status st;
 
-    if (!formats_valid(&layout->formats))
+    if (!formats_valid(f))
         return err_set(e, ST_USAGE, "cannot attend with %s keys, %s values to %s",
-                       dtype_name(layout->formats.qk), dtype_name(layout->formats.v),
-                       dtype_name(layout->formats.o));
-    if (n != 1)
-        return err_set(e, ST_UNBUILT,
-                       "cannot share a sequence among %d ranks: not built yet",
-                       layout->group.size);
+                       dtype_name(f->qk), dtype_name(f->v), dtype_name(f->o));
     sp = calloc(1, sizeof(*sp));
     if (!sp)
         return err_set(e, ST_RESOURCE, "out of host memory for attention state");
     sp->layout = *layout;
+    sp->formats = (struct part_formats){f->qk, f->v, f->o, layout->head_dim,
+                                        ops_facts(ops)->space};
     sp->ops = ops;
     sp->tokens = seqpar_tokens(&layout->group, ops, layout->tokens);
-    sp->heads = seqpar_heads(&layout->group, layout->heads);
-    sp->q_to = calloc(n, sizeof(*sp->q_to));
-    sp->k_to = calloc(n, sizeof(*sp->k_to));
-    sp->v_to = calloc(n, sizeof(*sp->v_to));
-    sp->o_from = calloc(n, sizeof(*sp->o_from));
-    sp->queries = calloc(n, sizeof(*sp->queries));
-    sp->keys = calloc(n, sizeof(*sp->keys));
-    if (!sp->q_to || !sp->k_to || !sp->v_to || !sp->o_from || !sp->queries ||
-        !sp->keys) {
-        seqpar_destroy(sp);
-        return err_set(e, ST_RESOURCE, "out of host memory for attention state");
-    }
+    for (int p = 0; p < layout->group.ulysses; p++)
+        sp->head_owners += heads_of(layout, p).count > 0;
+    TRY_GOTO(st, make_ring(sp, e), err_destroy);
+    TRY_GOTO(st, make_swaps(sp, e), err_destroy);
     *out = sp;
     return ST_OK;
+
+err_destroy:
+    seqpar_destroy(sp);
+    return st;
 }
 
 void seqpar_destroy(struct seqpar *sp)
 {
     if (!sp)
         return;
-    free(sp->q_to);
-    free(sp->k_to);
-    free(sp->v_to);
-    free(sp->o_from);
-    free(sp->queries);
-    free(sp->keys);
+    for (int k = 0; k < PART_KINDS; k++) {
+        comm_flight_destroy(sp->swap[k].flight);
+        free(sp->swap[k].parts);
+        free(sp->swap[k].token_side);
+        free(sp->swap[k].head_side);
+    }
+    ring_destroy(sp->ring);
     free(sp);
 }
 
-static int64_t groups_of(int64_t n, int64_t group)
-{
-    return (n + group - 1) / group;
-}
-
-static enum mem_space space_of(const struct seqpar *sp)
-{
-    return ops_facts(sp->ops)->space;
-}
+/* ---- memory --------------------------------------------------------------------- */
 
 static int64_t width_of(const struct seqpar *sp)
 {
     return sp->layout.heads * sp->layout.head_dim;
 }
 
-static struct tensor cut3(const struct seqpar *sp, struct arena *a, enum dtype dt,
-                          int64_t n, int64_t rows, int64_t cols)
+/* One kind: the head side is in the ring already. */
+static void cut_swap(struct seqpar *sp, enum part_kind kind,
+                     struct part (*in_ring)(const struct ring *, int), struct arena *a)
 {
-    return tensor_cut(a, dt, space_of(sp), 3, (int64_t[]){n, rows, cols});
-}
+    const struct seqpar_layout *l = &sp->layout;
+    struct swap *s = &sp->swap[kind];
 
-static float *cut_floats(struct arena *a, int64_t n)
-{
-    return arena_cut(a, (size_t)n * sizeof(float));
-}
+    for (int p = 0; p < l->group.ulysses; p++) {
+        struct span heads = heads_of(l, p);
+        struct part part = in_ring(sp->ring, p);
 
-/* q or k [heads, tokens, head_dim], `group` tokens to a scale. */
-static struct tensor cut_qk(const struct seqpar *sp, struct arena *a, int64_t heads,
-                            int64_t tokens, int group)
-{
-    struct tensor t = cut3(sp, a, sp->layout.formats.qk, heads, tokens,
-                           sp->layout.head_dim);
-    int64_t n = groups_of(tokens, group);
-
-    if (t.dtype == DT_I8)
-        t.scales = (struct scales){
-            .kind = group == 1 ? SCALE_ROW : SCALE_GROUP,
-            .data = cut_floats(a, heads * n),
-            .rows = group,
-            .cols = sp->layout.head_dim,
-            .stride = {n, 1},
-        };
-    return t;
-}
-
-static struct tensor cut_v(const struct seqpar *sp, struct arena *a, int64_t heads,
-                           int64_t tokens)
-{
-    int64_t dim = sp->layout.head_dim;
-    int64_t n = groups_of(tokens, VALUE_GROUP);
-    struct tensor t;
-
-    if (sp->layout.formats.v != DT_E4M3)
-        return cut3(sp, a, sp->layout.formats.v, heads, tokens, dim);
-    t = cut3(sp, a, DT_E4M3, heads, dim, n * VALUE_GROUP);
-    t.scales = (struct scales){
-        .kind = SCALE_GROUP,
-        .data = cut_floats(a, heads * dim * n),
-        .rows = 1,
-        .cols = VALUE_GROUP,
-        .stride = {dim * n, n},
-    };
-    return t;
-}
-
-static struct tensor cut_o(const struct seqpar *sp, struct arena *a, int64_t tokens,
-                           int64_t heads)
-{
-    struct tensor t = cut3(sp, a, sp->layout.formats.o, tokens, heads,
-                           sp->layout.head_dim);
-
-    if (t.dtype == DT_E4M3)
-        t.scales = (struct scales){.kind = SCALE_ROW,
-                                   .data = cut_floats(a, tokens * heads),
-                                   .stride = {heads, 0}};
-    return t;
-}
-
-/* The part that stays on this rank is its own attention input and result. */
-static void keep_own_part(struct seqpar *sp, int r)
-{
-    struct head_part part = {(int)sp->heads.begin, (int)sp->heads.count, {0}};
-
-    part.t = sp->queries[r].q;
-    sp->q_to[r] = part;
-    part.t = sp->keys[r].k;
-    sp->k_to[r] = part;
-    part.t = sp->keys[r].v;
-    sp->v_to[r] = part;
-    part.t = sp->queries[r].o;
-    sp->o_from[r] = part;
+        s->head_side[p] = part.message;
+        if (p != l->group.rank % l->group.ulysses)
+            part = part_cut(&sp->formats, kind, heads.count, sp->tokens.count, a);
+        s->parts[p] = (struct head_part){(int)heads.begin, (int)heads.count, part.t};
+        s->token_side[p] = part.message;
+    }
 }
 
 void seqpar_cut(struct seqpar *sp, struct arena *a)
 {
-    const struct seqpar_group *g = &sp->layout.group;
-    int64_t heads = sp->heads.count;
-    struct span t;
-
-    for (int r = 0; r < g->size; r++) {
-        t = shard_tokens(sp->layout.tokens, ops_facts(sp->ops)->granule_tokens, g->size,
-                         r);
-        sp->queries[r].q = cut_qk(sp, a, heads, t.count, 1);
-        sp->keys[r].k = cut_qk(sp, a, heads, t.count, KEY_GROUP);
-        sp->keys[r].v = cut_v(sp, a, heads, t.count);
-        sp->keys[r].n = t.count;
-        sp->queries[r].o = cut_o(sp, a, t.count, heads);
-    }
-    keep_own_part(sp, g->rank);
+    ring_cut(sp->ring, a);
+    cut_swap(sp, PART_Q, ring_queries, a);
+    cut_swap(sp, PART_K, ring_keys, a);
+    cut_swap(sp, PART_V, ring_values, a);
+    cut_swap(sp, PART_O, ring_result, a);
 }
 
 void seqpar_cut_kept(struct seqpar *sp, struct arena *a)
@@ -225,26 +225,31 @@ void seqpar_cut_kept(struct seqpar *sp, struct arena *a)
 
     if (sp->layout.formats.qk != DT_I8)
         return;
-    sp->key_sum = tensor_cut(a, DT_I64, space_of(sp), 1, &n);
-    sp->zero = tensor_cut(a, DT_I64, space_of(sp), 1, &n);
-}
-
-static struct op_attention attention_of(const struct seqpar *sp)
-{
-    return (struct op_attention){
-        .queries = sp->queries,
-        .n_queries = sp->layout.group.size,
-        .keys = sp->keys,
-        .n_keys = sp->layout.group.size,
-        .scale = 1.0f / sqrtf((float)sp->layout.head_dim),
-    };
+    sp->key_sum = tensor_cut(a, DT_I64, sp->formats.space, 1, &n);
+    sp->zero = tensor_cut(a, DT_I64, sp->formats.space, 1, &n);
 }
 
 size_t seqpar_workspace(const struct seqpar *sp)
 {
-    struct op_attention a = attention_of(sp);
+    return ring_workspace(sp->ring);
+}
 
-    return ops_attention_workspace(sp->ops, &a);
+/* ---- starting ------------------------------------------------------------------- */
+
+static enum status start_flights(struct seqpar *sp, struct err *e)
+{
+    const struct seqpar_group *g = &sp->layout.group;
+
+    if (size_of(g) == 1)
+        return ST_OK;
+    if (!g->comms)
+        return err_set(e, ST_USAGE, "%d ranks cannot share a sequence without talking",
+                       size_of(g));
+    if (sp->formats.space != MEM_HOST)
+        return err_set(e, ST_UNBUILT, "sharing a sequence among devices is not built");
+    for (int k = 0; k < PART_KINDS && g->ulysses > 1; k++)
+        TRY(comm_flight_create(g->comms->ulysses, &sp->swap[k].flight, e));
+    return ring_start(sp->ring, g->comms->ring, e);
 }
 
 enum status seqpar_start(struct seqpar *sp, struct queue *q, struct err *e)
@@ -253,6 +258,7 @@ enum status seqpar_start(struct seqpar *sp, struct queue *q, struct err *e)
     struct tensor host;
     enum status st;
 
+    TRY(start_flights(sp, e));
     if (sp->layout.formats.qk != DT_I8)
         return ST_OK;
     host = tensor_make1(calloc((size_t)n, sizeof(int64_t)), DT_I64, MEM_HOST, n);
@@ -266,26 +272,48 @@ out_free:
     return st;
 }
 
+/* ---- the parts of an attention -------------------------------------------------- */
+
+/* q, k or v, to the owners of the heads. */
+static enum status send_parts(struct swap *s, struct err *e)
+{
+    return s->flight ? comm_alltoall_begin(s->flight, s->token_side, s->head_side, e)
+                     : ST_OK;
+}
+
+/* Results, to the owners of the tokens. */
+static enum status send_results(struct swap *s, struct err *e)
+{
+    return s->flight ? comm_alltoall_begin(s->flight, s->head_side, s->token_side, e)
+                     : ST_OK;
+}
+
+static enum status arrive(struct swap *s, struct err *e)
+{
+    return s->flight ? comm_end(s->flight, e) : ST_OK;
+}
+
 enum status seqpar_put_v(struct seqpar *sp, struct queue *q, const struct tensor *rows,
                          struct err *e)
 {
     struct op_values a = {
-        .parts = sp->v_to,
-        .n_parts = sp->layout.group.size,
+        .parts = sp->swap[PART_V].parts,
+        .n_parts = sp->head_owners,
         .y = rows,
         .head_dim = (int)sp->layout.head_dim,
     };
 
-    return ops_values(sp->ops, q, &a, e);
+    TRY(ops_values(sp->ops, q, &a, e));
+    return send_parts(&sp->swap[PART_V], e);
 }
 
-static struct op_heads heads_of(const struct seqpar *sp, const struct head_part *parts,
+static struct op_heads heads_op(const struct seqpar *sp, const struct swap *s,
                                 const struct tensor *rows,
                                 const struct seqpar_norm *norm)
 {
     return (struct op_heads){
-        .parts = parts,
-        .n_parts = sp->layout.group.size,
+        .parts = s->parts,
+        .n_parts = sp->head_owners,
         .y = rows,
         .weight = norm->weight,
         .rope = norm->rope,
@@ -295,10 +323,11 @@ static struct op_heads heads_of(const struct seqpar *sp, const struct head_part 
     };
 }
 
-/* Sums of k over the token subset, for the mean that is taken off. */
+/* Sums of k over the token subset, of all ranks, for the mean that is taken off. */
 static enum status key_sum(struct seqpar *sp, struct queue *q, const struct op_heads *k,
                            struct tensor *acc, struct tensor *count, struct err *e)
 {
+    const struct seqpar_group *g = &sp->layout.group;
     struct op_key_sum a = {
         .y = k->y,
         .weight = k->weight,
@@ -314,13 +343,16 @@ static enum status key_sum(struct seqpar *sp, struct queue *q, const struct op_h
     a.acc = acc;
     a.count = count;
     TRY(ops_copy(sp->ops, q, &sp->key_sum, &sp->zero, e));
-    return ops_key_sum(sp->ops, q, &a, e);
+    TRY(ops_key_sum(sp->ops, q, &a, e));
+    return size_of(g) == 1
+               ? ST_OK
+               : comm_sum(g->comms->sequence, sp->key_sum.data, width_of(sp) + 1, e);
 }
 
 enum status seqpar_put_k(struct seqpar *sp, struct queue *q, const struct tensor *rows,
                          const struct seqpar_norm *norm, struct err *e)
 {
-    struct op_heads a = heads_of(sp, sp->k_to, rows, norm);
+    struct op_heads a = heads_op(sp, &sp->swap[PART_K], rows, norm);
     struct tensor acc, count;
 
     if (sp->layout.formats.qk == DT_I8) {
@@ -328,22 +360,26 @@ enum status seqpar_put_k(struct seqpar *sp, struct queue *q, const struct tensor
         a.mean_acc = &acc;
         a.mean_count = &count;
     }
-    return ops_heads(sp->ops, q, &a, e);
+    TRY(ops_heads(sp->ops, q, &a, e));
+    return send_parts(&sp->swap[PART_K], e);
 }
 
 enum status seqpar_put_q(struct seqpar *sp, struct queue *q, const struct tensor *rows,
                          const struct seqpar_norm *norm, struct err *e)
 {
-    struct op_heads a = heads_of(sp, sp->q_to, rows, norm);
+    struct op_heads a = heads_op(sp, &sp->swap[PART_Q], rows, norm);
 
-    return ops_heads(sp->ops, q, &a, e);
+    TRY(ops_heads(sp->ops, q, &a, e));
+    return send_parts(&sp->swap[PART_Q], e);
 }
 
 enum status seqpar_attend(struct seqpar *sp, struct queue *q, struct err *e)
 {
-    struct op_attention a = attention_of(sp);
-
-    return ops_attention(sp->ops, q, &a, e);
+    TRY(arrive(&sp->swap[PART_V], e));
+    TRY(arrive(&sp->swap[PART_K], e));
+    TRY(arrive(&sp->swap[PART_Q], e));
+    TRY(ring_attend(sp->ring, q, e));
+    return send_results(&sp->swap[PART_O], e);
 }
 
 enum status seqpar_get_o(struct seqpar *sp, struct queue *q, struct tensor *rows,
@@ -351,9 +387,10 @@ enum status seqpar_get_o(struct seqpar *sp, struct queue *q, struct tensor *rows
 {
     struct op_gather a = {
         .out = rows,
-        .parts = sp->o_from,
-        .n_parts = sp->layout.group.size,
+        .parts = sp->swap[PART_O].parts,
+        .n_parts = sp->head_owners,
     };
 
+    TRY(arrive(&sp->swap[PART_O], e));
     return ops_gather(sp->ops, q, &a, e);
 }

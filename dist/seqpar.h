@@ -30,25 +30,41 @@
  * is; the sums are integers, so the mean is the same however the tokens are shared out.
  * The result is f32, bf16, or e4m3 with one scale per token and head.
  *
- * Nothing here allocates or waits after seqpar_start. The puts, attend and get_o are
- * collective over the group and are called in this order by every rank.
+ * A put ends with its parts on their way; attend begins by waiting for them, and ends
+ * with its results on their way, for which get_o waits. With a ring (mesh.h, ring.h)
+ * the exchange is among the Ulysses ranks, and attend passes keys and values round.
+ *
+ * Any number of Ulysses ranks gives the same bytes. Nothing here allocates after
+ * seqpar_start. The puts, attend and get_o are collective over the group and are called
+ * in this order by every rank; where two of them interleave, in the same way on every
+ * rank. On a group of more than one rank the queue must be an immediate one.
  */
 #ifndef DIST_SEQPAR_H
 #define DIST_SEQPAR_H
 
+#include "dist/mesh.h"
 #include "dist/shard.h"
 #include "kernels/base/arena.h"
 #include "kernels/ops.h"
 
-/* The ranks that share a sequence. */
+/* The ranks that share a sequence, and which of them this is. Arithmetic and plans need
+ * no communicators, seqpar_start does. */
 struct seqpar_group {
-    int size, rank;
+    int ulysses, ring;
+    int rank;                       /* ring index * ulysses + Ulysses index */
+    const struct mesh_comms *comms; /* borrowed; NULL: not there (yet), or alone */
 };
 
-#define SEQPAR_ALONE \
-    {                \
-        1, 0         \
+#define SEQPAR_ALONE  \
+    {                 \
+        1, 1, 0, NULL \
     }
+
+/* The group of this rank's place; `comms` is borrowed. Not collective. */
+struct seqpar_group seqpar_group_of(const struct mesh_comms *comms);
+
+/* The group of rank `rank` of a launch, to plan with. Not collective. */
+struct seqpar_group seqpar_group_planned(const struct mesh *mesh, int rank);
 
 struct seqpar_formats {
     enum dtype qk; /* DT_F32, DT_BF16 or DT_I8 */
@@ -73,8 +89,7 @@ struct seqpar_norm {
 struct seqpar;
 
 /* The state of one attention in flight; `ops` is borrowed for its life. Formats that do
- * not go together are ST_USAGE, a group of more than one rank ST_UNBUILT. Not
- * collective. destroy(NULL) is fine. */
+ * not go together are ST_USAGE. Not collective. destroy(NULL) is fine. */
 enum status seqpar_create(const struct seqpar_layout *layout, struct ops *ops,
                           struct seqpar **out, struct err *e);
 void seqpar_destroy(struct seqpar *sp);
@@ -82,6 +97,10 @@ void seqpar_destroy(struct seqpar *sp);
 /* The tokens of a sequence that this rank holds. Not collective. */
 struct span seqpar_tokens(const struct seqpar_group *group, const struct ops *ops,
                           int64_t tokens);
+
+/* The tokens whose queries this rank attends for: its ring block. Not collective. */
+struct span seqpar_queries(const struct seqpar_group *group, const struct ops *ops,
+                           int64_t tokens);
 
 /* The heads that this rank attends for. Not collective. */
 struct span seqpar_heads(const struct seqpar_group *group, int64_t heads);
@@ -96,7 +115,9 @@ void seqpar_cut_kept(struct seqpar *sp, struct arena *a);
 /* Scratch memory that the queue must have. Not collective. */
 size_t seqpar_workspace(const struct seqpar *sp);
 
-/* Fill in the constants after both cuts; waits for the queue. Not collective. */
+/* Fill in the constants after both cuts, and take up the communicators; waits for the
+ * queue. A group of several ranks without communicators is ST_USAGE, one whose tensors
+ * lie on devices ST_UNBUILT. Not collective. */
 enum status seqpar_start(struct seqpar *sp, struct queue *q, struct err *e);
 
 /* Raw rows [own tokens, heads*head_dim], float, pending accepted. They are read before

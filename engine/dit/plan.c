@@ -172,7 +172,8 @@ enum status dit_plan(const struct dit_config *config,
                      struct dit_plan *out, struct err *e)
 {
     struct dit_dims n = dims_of(config, precision, shape, ops);
-    double all = (double)(shape->frames * shape->grid_h * shape->grid_w);
+    int64_t all = shape->frames * shape->grid_h * shape->grid_w;
+    double queries = (double)seqpar_queries(&shape->group, ops, all).count;
     double own_width = (double)(seqpar_heads(&shape->group, config->heads).count *
                                 (config->dim / config->heads));
     double keys = (double)(shape->contexts * shape->context_rows);
@@ -182,7 +183,7 @@ enum status dit_plan(const struct dit_config *config,
     TRY(plan_context(&n, shape->context_rows, &p, e));
     count_forward(&n, ops, &p);
     count_context(&n, shape->context_rows, ops, &p);
-    p.self_flops = 4.0 * (double)config->layers * all * all * own_width;
+    p.self_flops = 4.0 * (double)config->layers * queries * (double)all * own_width;
     p.cross_flops = 4.0 * (double)config->layers * (double)n.tokens * keys *
                     (double)config->dim;
     *out = p;

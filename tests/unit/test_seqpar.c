@@ -271,18 +271,20 @@ static void check_finds_nothing(void **state)
     check_backend("check:cpu");
 }
 
-static void other_groups_are_refused(void **state)
+static void what_cannot_be_is_refused(void **state)
 {
     struct seqpar_layout layout = {
-        {2, 0}, TOKENS, HEADS, DIM, {DT_F32, DT_F32, DT_F32}};
+        {2, 1, 0, NULL}, TOKENS, HEADS, DIM, {DT_F32, DT_F32, DT_F32}};
     struct err e = ERR_INIT;
     struct seqpar *sp = NULL;
     struct ops *ops;
 
     (void)state;
     assert_int_equal(ops_open("ref", &(struct ops_options){0}, &ops, &e), ST_OK);
-    assert_int_equal(seqpar_create(&layout, ops, &sp, &e), ST_UNBUILT);
-    layout.group = (struct seqpar_group)SEQPAR_ALONE;
+    assert_int_equal(seqpar_create(&layout, ops, &sp, &e), ST_OK);
+    assert_int_equal(seqpar_start(sp, NULL, &e), ST_USAGE);
+    seqpar_destroy(sp);
+    sp = NULL;
     layout.formats.v = DT_E4M3;
     assert_int_equal(seqpar_create(&layout, ops, &sp, &e), ST_USAGE);
     assert_null(sp);
@@ -295,7 +297,7 @@ int main(void)
         cmocka_unit_test(ref_equals_doubles),
         cmocka_unit_test(cpu_equals_doubles),
         cmocka_unit_test(check_finds_nothing),
-        cmocka_unit_test(other_groups_are_refused),
+        cmocka_unit_test(what_cannot_be_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
