@@ -283,7 +283,7 @@ enum status act_check(const struct ops_facts *facts, const struct op_act *a,
     if (a->gated)
         TRY(want2(&l, "gated", a->gated, FLOATS, a->x->shape[0], a->x->shape[1]));
     TRY(rows_out(&l, "out", a->out, a->x->shape[0], a->x->shape[1]));
-    if (a->out->data == a->x->data && a->x->data &&
+    if (a->out->data == a->x->data && tensor_count(a->x) > 0 &&
         (a->out->dtype != a->x->dtype || applied(&l, "x", a->x) != ST_OK))
         return refuse(&l, "out", "can be 'x' only with its type and nothing pending");
     return ST_OK;
