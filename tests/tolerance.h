@@ -48,4 +48,8 @@
  * the products alone, which is what tensor cores show, makes 0.033 on the CPU. */
 #define TOL_CHAIN_FP8 5e-2
 
+/* A ring of ranks against one rank, a rank's velocities in fp32, relative L2: partial
+ * results are merged by their sums of exponentials, each rounded to fp32. */
+#define TOL_RING 1e-5
+
 #endif
