@@ -25,7 +25,7 @@ enum status geometry_init(struct geometry *g, const struct pipeline *p,
     memset(g, 0, sizeof(*g));
     g->guided = job->guidance_scale > 1.0;
     TRY(mesh_of(p, g->guided, ranks, &g->mesh, e));
-    g->group = spread_group_planned(&g->mesh);
+    g->group = seqpar_group_planned(&g->mesh, 0);
     g->leads = true;
     TRY(job_segments(job, &g->segments, e));
     g->height = job->size.height / 8;

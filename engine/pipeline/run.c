@@ -449,7 +449,7 @@ static enum status run_all(struct run *r, struct err *e)
 
     TRY(geometry_init(&r->g, r->p, job, world_facts(r->p->world)->size, e));
     TRY(spread_open(&r->spread, r->p->world, &r->g.mesh, e));
-    r->g.group = spread_group(&r->spread);
+    r->g.group = seqpar_group_of(&r->spread.comms);
     r->g.leads = spread_leads(&r->spread);
     TRY(schedule_init(&r->schedule, (enum solver)job->solver, (int)job->inference_steps,
                       job->shift, e));

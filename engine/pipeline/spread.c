@@ -26,21 +26,6 @@ bool spread_leads(const struct spread *s)
     return world_facts(s->world)->rank == 0;
 }
 
-struct seqpar_group spread_group(const struct spread *s)
-{
-    struct seqpar_group g = {.size = s->comms.mesh.ulysses * s->comms.mesh.ring,
-                             .rank = s->comms.place.sequence};
-
-    return g;
-}
-
-struct seqpar_group spread_group_planned(const struct mesh *m)
-{
-    struct seqpar_group g = {.size = m->ulysses * m->ring, .rank = 0};
-
-    return g;
-}
-
 bool spread_owns(const struct spread *s, enum branch b)
 {
     return s->comms.mesh.guidance == 1 || s->comms.place.guidance == (int)b;
@@ -116,10 +101,10 @@ enum status spread_gather(struct spread *s, const struct ops *ops,
                           const struct latent_size *size, float *rows, float *latent,
                           struct err *e)
 {
-    struct seqpar_group g = spread_group(s);
+    struct seqpar_group g = seqpar_group_of(&s->comms);
     int64_t total = size->frames * (size->height / 2) * (size->width / 2);
     int64_t row = 4 * size->channels;
-    size_t n = (size_t)g.size;
+    size_t n = (size_t)comm_size(s->comms.sequence);
     struct span *tokens = calloc(n, sizeof(*tokens));
     struct comm_piece *pieces = calloc(2 * n, sizeof(*pieces));
     float *all = malloc(spread_leads(s) ? (size_t)(total * row) * sizeof(float) : 1);
@@ -129,8 +114,10 @@ enum status spread_gather(struct spread *s, const struct ops *ops,
         st = err_set(e, ST_RESOURCE, "out of memory: latents of %lld tokens",
                      (long long)total);
     st = world_agree(s->world, st, e);
-    for (g.rank = 0; st == ST_OK && g.rank < g.size; g.rank++)
-        tokens[g.rank] = seqpar_tokens(&g, ops, total);
+    for (size_t r = 0; st == ST_OK && r < n; r++) {
+        g.rank = (int)r;
+        tokens[r] = seqpar_tokens(&g, ops, total);
+    }
     if (st == ST_OK && s->comms.place.guidance == 0)
         st = rows_collect(s, size, tokens, pieces, rows, all, e);
     if (st == ST_OK && spread_leads(s))

@@ -42,11 +42,6 @@ void spread_close(struct spread *s);
 
 bool spread_leads(const struct spread *s);
 
-/* The ranks that share the tokens of this rank's branch; from a mesh alone for plans,
- * which look at its first rank. */
-struct seqpar_group spread_group(const struct spread *s);
-struct seqpar_group spread_group_planned(const struct mesh *m);
-
 /* Does this rank evaluate the branch? */
 bool spread_owns(const struct spread *s, enum branch b);
 
