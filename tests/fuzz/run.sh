@@ -14,11 +14,14 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-600}
 corpus=${2:-build/fuzz/corpus}
 targets=("${@:3}")
-[ ${#targets[@]} -gt 0 ] || targets=(json safetensors index config pickle pth h5_walk)
+[ ${#targets[@]} -gt 0 ] || targets=(json safetensors index config pickle pth h5_walk job tokenizer)
 bin=build/fuzz/bin
 
 mkdir -p "$corpus/seeds"
 "$bin/test_malformed" --write "$corpus/seeds" >"$corpus/seeds.log"
+mkdir -p "$corpus/seeds/job" "$corpus/seeds/tokenizer"
+cp tests/fuzz/seeds/job/* "$corpus/seeds/json/"* "$corpus/seeds/job/"
+cp tests/demo-model/spiece.model "$corpus/seeds/tokenizer/"
 if [ -d /dev/shm ]; then
     export TMPDIR=/dev/shm
 fi
