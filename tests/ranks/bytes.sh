@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# bytes.sh - any number of ranks and any guidance x Ulysses mesh: the bytes of one rank
+#
+# Job files, so that several jobs share a start of the program. 315 tokens are three
+# shards of 128, so that with more ranks some own nothing; 5 heads split unevenly.
+. "$(dirname "$0")/program.sh"
+
+cat >plain.jsonl <<'J'
+{"prompt": "A cat sits on the table.", "size": "144x112", "num_frames": 17, "output": "a.y4m", "save_latents": "a.h5"}
+{"prompt": "A dog runs.", "size": "48x16", "num_frames": 5, "seed": 3, "output": "b.y4m", "save_latents": "b.h5", "save_embeds": "b-text.h5", "save_noise": "b-noise.h5"}
+J
+cat >forcing.jsonl <<'J'
+{"prompt": "A cat sits on the table.", "size": "144x112", "num_frames": 17, "ar_step": 2, "output": "a.y4m", "save_latents": "a.h5"}
+{"prompt": "Rain.", "size": "144x112", "num_frames": 29, "ar_step": 1, "base_num_frames": 17, "overlap_history": 5, "addnoise_condition": 20, "steps": 2, "output": "b.y4m", "save_latents": "b.h5"}
+{"prompt": "Snow.", "size": "32x16", "num_frames": 13, "base_num_frames": 9, "overlap_history": 5, "chain": "pixels", "rng": "torch_cpu", "output": "c.y4m", "save_latents": "c.h5", "save_noise": "c-noise.h5"}
+J
+
+# kept FOLDER: move what the jobs have written
+kept()
+{
+    mkdir -p "$1"
+    mv ./*.y4m [abc]*.h5 "$1/"
+}
+
+# compare FOLDER: every file is as on one rank
+compare()
+{
+    local f
+
+    for f in "one-$case"/*; do
+        same "$case on $1: $(basename "$f")" "$f" "$1/$(basename "$f")"
+    done
+}
+
+# meshes CASE JOBS MESHES -- FLAGS: g1u1r1 first, alone; then all others
+meshes()
+{
+    local jobs=$2 mesh list=$3
+
+    case=$1
+    shift 3
+    makes generate --job "$jobs" --threads 1 --steps 3 "$@" && kept "one-$case"
+    for mesh in $list; do
+        makes_on "${mesh%%:*}" generate --job "$jobs" --threads 1 --steps 3 "$@" \
+            --mesh "${mesh##*:}" || continue
+        kept "$case-${mesh/:/-}"
+        compare "$case-${mesh/:/-}"
+    done
+}
+
+case ${4:-} in
+plain)
+    meshes plain plain.jsonl "1:g1 2:g2 2:g1u2 3:g1u3 4:g2u2 4:g1u4 8:g2u4" --model wan
+    ;;
+forcing)
+    meshes forcing forcing.jsonl "2:g2 3:g1u3 8:g2u4" --model sky --guidance_scale 6 \
+        --precision fp8
+    ;;
+esac
+done_testing

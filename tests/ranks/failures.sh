@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# failures.sh - a rank that fails, dies or is told to stop: one message, no hang
+. "$(dirname "$0")/program.sh"
+
+JOB=("${BASE[@]}" --output out.y4m)
+LONG=(--model wan --prompt cat --size 144x112 --num_frames 17 --steps 1000 --threads 1
+    --output out.y4m --save_latents out.h5)
+
+# Each rank runs in a folder of its own; only there can one be given another world.
+# $RANK is its number.
+cat >apart.sh <<'S'
+RANK=$OMPI_COMM_WORLD_RANK
+mkdir -p "rank$RANK" && cd "rank$RANK" || exit 1
+eval "$SPOIL"
+exec "$@"
+S
+
+# apart N SPOIL ARGS...: run where SPOIL has been evaluated on every rank
+apart()
+{
+    local n=$1 start
+
+    export SPOIL=$2
+    shift 2
+    start=$(now)
+    "${MPIRUN[@]}" -n "$n" sh apart.sh "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null
+    code=$?
+    seconds=$(since "$start")
+}
+
+# What starting and ending ranks takes here, with a failure that all ranks see.
+ranks 4 generate --model nowhere --prompt x
+once "bad model everywhere" 3 "cannot open 'nowhere'"
+quick=$seconds
+
+# quickly NAME: within a second of that
+quickly()
+{
+    at_least "$1: $seconds s, $quick s for nothing" \
+        "$(awk -v q="$quick" 'BEGIN { print q + 1 }')" "$seconds"
+}
+
+apart 4 '[ $RANK = 2 ] || ln -s ../wan wan' generate "${JOB[@]}"
+once "bad model on rank 2" 3 "rank 2 on $(hostname | cut -c1-60): cannot open 'wan'"
+quickly "bad model on rank 2"
+gone "bad model on rank 2"
+rm -rf rank?
+
+apart 3 'ln -s ../wan wan; [ $RANK = 1 ] && set -- "$@" --seed 7' generate "${JOB[@]}"
+once "other arguments on rank 1" 2 "rank 1 on "
+quickly "other arguments on rank 1"
+rm -rf rank?
+
+apart 3 'ln -s ../wan wan; [ $RANK = 0 ] || rm -f text' generate "${BASE[@]}" \
+    --prompt_file text
+once "prompt file of rank 0" 3 "cannot open prompt 'text'"
+rm -rf rank?
+
+# A model whose transformer ends early, on the rank that reads it for all.
+cp -r wan short
+tensors=$(ls short/*.safetensors | head -1)
+truncate -s -64 "$tensors"
+ranks 3 generate "${JOB[@]}" --model short
+once "short model" 3 "framefleet: "
+gone "short model"
+
+ranks 3 generate "${JOB[@]}" --mesh g2u2
+once "impossible mesh" 2 "nearest are "
+SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0 run generate "${JOB[@]}"
+refused "srun without PMIx" 2 "add --mpi=pmix"
+SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1 run generate "${JOB[@]}"
+is "srun without PMIx, second task" "$code$(cat "$root/out" "$root/err")" 2
+
+# begin N: start a long run in the background and wait for its third step
+begin()
+{
+    rm -f "$root/work/log"
+    "${MPIRUN[@]}" -n "$1" "$FF" generate "${LONG[@]}" --log_json log \
+        >"$root/out" 2>"$root/err" </dev/null &
+    job=$!
+    for ((i = 0; i < 200; i++)); do
+        grep -qs '"stage":"denoise".*"step":3,' log && return
+        sleep 0.1
+    done
+    not_ok "long run" "has not begun"
+}
+
+# end: what became of it
+end()
+{
+    local start
+
+    start=$(now)
+    wait "$job"
+    code=$?
+    seconds=$(since "$start")
+}
+
+for signal in INT TERM; do
+    begin 3
+    kill -s $signal "$(ours | tail -1)"
+    end
+    once "$signal to one rank" 75 "stopped on request at row"
+    at_least "$signal to one rank: $seconds s" 5 "$seconds"
+    gone "$signal to one rank"
+    is "$signal to one rank: outputs" "$(ls -A | grep '^\.\?out')" ""
+done
+
+for which in 1 3; do
+    begin 3
+    kill -s KILL "$(ours | sed -n "${which}p")"
+    end
+    is "dead rank: exit code" "$code" 137
+    at_least "dead rank: $seconds s" 3 "$seconds"
+    # The rank that writes is killed by mpirun while it waits: its .part stays.
+    rm -f ./*.part
+    gone "dead rank"
+    is "dead rank: outputs" "$(ls | grep '^out')" ""
+done
+done_testing
