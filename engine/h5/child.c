@@ -2,7 +2,7 @@
  *
  * Descriptor 0 is the file, 1 the pipe to the parent. Before the first byte of the file
  * is parsed the process gives up what it does not need: memory beyond 64 MiB more than
- * it has, processor time beyond ten seconds plus one per 32 MiB of file, writing to
+ * it has, processor time beyond two seconds plus one per 32 MiB of file, writing to
  * files, core dumps, plugins. Once the file is open, no other can be: the limit of
  * descriptors goes to zero, so external storage and links fail even past our checks.
  */
@@ -55,7 +55,7 @@ static bool limits_set(void)
         return false;
     if (LIMIT_MEMORY && !limit_set(RLIMIT_AS, memory + MEMORY_BYTES))
         return false;
-    return limit_set(RLIMIT_CPU, 10 + (rlim_t)(sb.st_size >> 25)) &&
+    return limit_set(RLIMIT_CPU, 2 + (rlim_t)(sb.st_size >> 25)) &&
            limit_set(RLIMIT_CORE, 0) && limit_set(RLIMIT_FSIZE, 0);
 }
 
