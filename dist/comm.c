@@ -117,32 +117,45 @@ static void copy_own(struct comm_piece to, struct comm_piece from)
 
 static enum status check_size(struct comm_piece p, struct err *e)
 {
-    if (p.bytes > COMM_MESSAGE_BYTES)
+    if (p.bytes > COMM_PIECE_BYTES)
         return err_set(e, ST_RESOURCE,
-                       "cannot move %.2f GiB in one message: 2 GiB at most",
-                       (double)p.bytes / (1 << 30));
+                       "cannot move %.1f GiB to one rank at once: %.0f GiB at most",
+                       (double)p.bytes / (1 << 30),
+                       (double)COMM_PIECE_BYTES / (1 << 30));
     return ST_OK;
+}
+
+/* Take the first message off *p. */
+static struct comm_piece next_message(struct comm_piece *p)
+{
+    struct comm_piece m = *p;
+
+    m.bytes = p->bytes < COMM_MESSAGE_BYTES ? p->bytes : COMM_MESSAGE_BYTES;
+    p->data = (char *)p->data + m.bytes;
+    p->bytes -= m.bytes;
+    return m;
 }
 
 static enum status post_send(struct comm_flight *f, int to, struct comm_piece p,
                              struct err *e)
 {
-    if (p.bytes == 0)
-        return ST_OK;
     TRY(check_size(p, e));
-    f->comm->stats.messages++;
     f->comm->stats.sent_bytes += p.bytes;
-    return f->comm->transport->send(f, to, p, e);
+    while (p.bytes > 0) {
+        f->comm->stats.messages++;
+        TRY(f->comm->transport->send(f, to, next_message(&p), e));
+    }
+    return ST_OK;
 }
 
 static enum status post_receive(struct comm_flight *f, int from, struct comm_piece p,
                                 struct err *e)
 {
-    if (p.bytes == 0)
-        return ST_OK;
     TRY(check_size(p, e));
     f->comm->stats.received_bytes += p.bytes;
-    return f->comm->transport->receive(f, from, p, e);
+    while (p.bytes > 0)
+        TRY(f->comm->transport->receive(f, from, next_message(&p), e));
+    return ST_OK;
 }
 
 /* Receives first, so that nothing arrives unexpected; each rank starts with another
@@ -218,7 +231,9 @@ enum status comm_sum_begin(struct comm_flight *f, int64_t *values, int64_t n,
 
     if (f->comm->size == 1 || n == 0)
         return ST_OK;
-    TRY(check_size(p, e));
+    if (p.bytes > COMM_MESSAGE_BYTES)
+        return err_set(e, ST_RESOURCE, "cannot add up %zu MiB among ranks: %zu at most",
+                       p.bytes >> 20, COMM_MESSAGE_BYTES >> 20);
     stats->messages++;
     stats->sent_bytes += p.bytes;
     stats->received_bytes += p.bytes;
@@ -284,15 +299,13 @@ static void count_broadcast(struct comm *c, int root, size_t bytes)
 enum status comm_broadcast(struct comm *c, int root, void *data, size_t bytes,
                            struct err *e)
 {
-    struct comm_piece p = {data, 0};
+    struct comm_piece all = {data, c->size > 1 ? bytes : 0}, m;
 
-    while (bytes > 0 && c->size > 1) {
-        p.bytes = bytes < COMM_MESSAGE_BYTES ? bytes : COMM_MESSAGE_BYTES;
-        count_broadcast(c, root, p.bytes);
-        TRY(c->transport->broadcast(c->own, root, p, e));
+    while (all.bytes > 0) {
+        m = next_message(&all);
+        count_broadcast(c, root, m.bytes);
+        TRY(c->transport->broadcast(c->own, root, m, e));
         TRY(comm_end(c->own, e));
-        p.data = (char *)p.data + p.bytes;
-        bytes -= p.bytes;
     }
     return ST_OK;
 }

@@ -20,8 +20,8 @@
  *     comm_close(world);
  *
  * Payload is bytes; a piece is a place and a length, and sender and receiver must mean
- * the same length. Empty pieces cost no message, and the piece of a rank for itself is
- * copied (nothing happens when both ends are the same place).
+ * the same length. Empty pieces cost no message, long ones several, and the piece of a
+ * rank for itself is copied (nothing happens when both ends are the same place).
  *
  * A flight is one exchange under way. It is made once, used again and again, and begin
  * and end allocate nothing of ours. Several flights of one communicator may be under
@@ -45,9 +45,14 @@
 struct comm;
 struct comm_flight;
 
+/* The most bytes of one message, and of one piece. */
+#define COMM_MESSAGE_BYTES ((size_t)64 << 20)
+#define COMM_PIECE_BYTES ((size_t)8 << 30)
+
 /* What a communicator has done since it was made. A piece sent to another rank is one
- * message; what a rank keeps for itself counts nothing. A broadcast counts at its root,
- * a sum its payload once on every rank, barrier and agreement count as waits only. */
+ * message per COMM_MESSAGE_BYTES; what a rank keeps for itself counts nothing. A
+ * broadcast counts at its root, a sum its payload once on every rank, barrier and
+ * agreement count as waits only. */
 struct comm_stats {
     uint64_t sent_bytes, received_bytes;
     uint64_t messages; /* sent */

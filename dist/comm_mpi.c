@@ -21,8 +21,14 @@ struct mpi_comm {
 struct mpi_flight {
     struct comm_flight base;
     int n;
-    MPI_Request request[]; /* two per rank */
+    MPI_Request request[]; /* requests_of(communicator) */
 };
+
+/* To and from every rank. */
+static int requests_of(const struct comm *c)
+{
+    return 2 * (int)(COMM_PIECE_BYTES / COMM_MESSAGE_BYTES) * c->size;
+}
 
 static struct mpi_comm *mpi_of(struct comm *c)
 {
@@ -131,7 +137,7 @@ static enum status mpi_split_node(struct comm *c, struct comm **out, struct err 
 static enum status mpi_flight_create(struct comm *c, struct comm_flight **out,
                                      struct err *e)
 {
-    size_t n = 2 * (size_t)c->size;
+    size_t n = (size_t)requests_of(c);
     struct mpi_flight *f = calloc(1, sizeof(*f) + n * sizeof(f->request[0]));
 
     if (!f)
@@ -151,7 +157,7 @@ static MPI_Request *next_request(struct comm_flight *f)
 {
     struct mpi_flight *m = flight_of(f);
 
-    assert(m->n < 2 * f->comm->size);
+    assert(m->n < requests_of(f->comm));
     return &m->request[m->n];
 }
 

@@ -9,8 +9,8 @@
  *     comm_nccl.c   the third seat
  *
  * send, receive, broadcast, sum, barrier and agree start work that `test` finds done;
- * none of them waits. One flight carries up to one send and one receive per peer, or
- * one of the others.
+ * none of them waits. One flight carries one piece to and one from every peer, each in
+ * up to COMM_PIECE_BYTES / COMM_MESSAGE_BYTES messages, or one of the others.
  */
 #ifndef DIST_COMM_TRANSPORT_H
 #define DIST_COMM_TRANSPORT_H
@@ -18,9 +18,6 @@
 #include <stdbool.h>
 
 #include "dist/comm.h"
-
-/* The most bytes of one message or of one part of a broadcast: MPI counts with int. */
-enum { COMM_MESSAGE_BYTES = 0x7fffffff };
 
 /* What an agreement is about: the least word of all ranks wins. */
 enum { COMM_AGREED = 0x7fffffff };

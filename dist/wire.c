@@ -52,7 +52,7 @@ static int64_t tokens_of(const struct seqpar_layout *l, int64_t granule, int ran
 static void count(uint64_t *sum, uint64_t *messages, int64_t bytes)
 {
     *sum += (uint64_t)bytes;
-    *messages += bytes > 0;
+    *messages += ((uint64_t)bytes + COMM_MESSAGE_BYTES - 1) / COMM_MESSAGE_BYTES;
 }
 
 static void count_ulysses(const struct seqpar_layout *l, int64_t granule,

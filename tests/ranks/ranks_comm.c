@@ -155,6 +155,30 @@ static void check_ring(struct comm *c)
     comm_flight_destroy(f);
 }
 
+/* Pieces that are more than one message, to the next rank of a ring. */
+static void check_long(struct comm *c)
+{
+    size_t bytes = COMM_MESSAGE_BYTES + 1000;
+    int me = comm_rank(c), n = comm_size(c), from = (me + n - 1) % n;
+    struct comm_piece send = made(me, 3, 1, bytes), receive = blank(bytes);
+    uint64_t before = comm_stats(c)->messages;
+    struct comm_flight *f;
+    struct err e = ERR_INIT;
+
+    CHECK_OK(comm_flight_create(c, &f, &e));
+    CHECK_OK(comm_shift_begin(f, send, receive, &e));
+    CHECK_OK(comm_end(f, &e));
+    check_piece(receive, from, 3, 1);
+    CHECK(comm_stats(c)->messages - before == (n > 1 ? 2 : 0));
+    CHECK_OK(comm_broadcast(c, n - 1, receive.data, bytes, &e));
+    check_piece(receive, (2 * n - 2) % n, 3, 1);
+    send.bytes = COMM_PIECE_BYTES + 1;
+    CHECK(n == 1 || comm_shift_begin(f, send, send, &e) == ST_RESOURCE);
+    comm_flight_destroy(f);
+    free(send.data);
+    free(receive.data);
+}
+
 static void check_sum(struct comm *c)
 {
     int64_t n = comm_size(c), x[3];
@@ -283,6 +307,8 @@ int main(void)
         CHECK(comm_size(c[i]) <= RANKS_MAX && (i == 0 || comm_size(c[i]) == 1));
         check_all(c[i]);
         check_split(c[i]);
+        if (comm_size(c[i]) <= 2)
+            check_long(c[i]);
     }
     check_names();
     comm_close(c[1]);
