@@ -114,7 +114,7 @@ static void run_precision(const char *name, const struct dit_precision *precisio
     struct forward_rig r;
     struct row row;
 
-    forward_rig_open(&r, &c, 1);
+    forward_rig_open(&r, &c, "cpu");
     for (int u = comm_size(world); u >= 1; u--) {
         struct mesh m = {1, u, comm_size(world) / u};
 

@@ -35,7 +35,8 @@ static float *numbers(uint64_t first, int64_t n, int variant)
     return v;
 }
 
-void forward_rig_open(struct forward_rig *r, const struct forward_case *c, int threads)
+void forward_rig_open(struct forward_rig *r, const struct forward_case *c,
+                      const char *backend)
 {
     struct dit_config config = {
         .family = FAMILY_WAN,
@@ -53,7 +54,7 @@ void forward_rig_open(struct forward_rig *r, const struct forward_case *c, int t
     struct err e = ERR_INIT;
 
     *r = (struct forward_rig){.c = *c};
-    CHECK_OK(ops_open("cpu", &(struct ops_options){.threads = threads}, &r->ops, &e));
+    CHECK_OK(ops_open(backend, &(struct ops_options){.threads = 1}, &r->ops, &e));
     CHECK_OK(bench_model_init(&r->model, &config, c->precision, r->ops, &e));
 }
 

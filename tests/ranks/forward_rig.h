@@ -43,8 +43,9 @@ struct forward_pass {
 
 int64_t case_tokens(const struct forward_case *c);
 
-/* `threads` of the CPU backend. */
-void forward_rig_open(struct forward_rig *r, const struct forward_case *c, int threads);
+/* On one thread. */
+void forward_rig_open(struct forward_rig *r, const struct forward_case *c,
+                      const char *backend);
 void forward_rig_close(struct forward_rig *r);
 
 /* Inputs differ by `variant`. */
