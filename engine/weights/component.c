@@ -49,7 +49,7 @@ static enum status tensor_name(struct component *c, const struct name_map *map,
 
     if (ignored(map, c->source, name))
         return ST_OK;
-    if (quantised(name))
+    if (!map->anything && quantised(name))
         return err_set(e, ST_UNBUILT,
                        "'%s': tensor '%s': checkpoints that are quantised already are "
                        "not built; use the 16- or 32-bit files (they can be quantised "
@@ -101,6 +101,14 @@ enum status component_open(struct source *source, const char *label,
     }
     *out = c;
     return ST_OK;
+}
+
+bool component_quantised(const struct source *s)
+{
+    for (int i = 0; i < source_count(s); i++)
+        if (quantised(name_strip(source_at(s, i)->name)))
+            return true;
+    return false;
 }
 
 void component_close(struct component *c)

@@ -35,6 +35,9 @@ enum status component_open(struct source *source, const char *label,
                            struct err *e);
 void component_close(struct component *c);
 
+/* Does the source hold the scales or markers of an already quantised checkpoint? */
+bool component_quantised(const struct source *s);
+
 /* The tensor of this canonical name, or NULL; _get checks rank and says what is wrong.
  */
 const struct stored *component_find(const struct component *c, const char *name);

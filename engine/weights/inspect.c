@@ -265,7 +265,7 @@ static enum status inspect_folder(const char *path,
 static const char *const nothing[] = {NULL};
 static const struct name_rule no_rules[] = {{NULL, NULL}};
 static const struct name_map names_as_stored = {
-    .original = "", .rules = no_rules, .ignored = nothing};
+    .original = "", .rules = no_rules, .ignored = nothing, .anything = true};
 
 static const struct {
     const struct name_map *map;
@@ -304,8 +304,13 @@ static enum status inspect_file(const char *path, const struct inspect_options *
 
     TRY(source_open(path, &s, e));
     kind = kind_of(s);
+    if (component_quantised(s))
+        kind = (int)(sizeof(kinds) / sizeof(kinds[0])) - 1;
     TRY(component_open(s, kinds[kind].label, kinds[kind].map, &c, e));
-    r.description = kinds[kind].description;
+    r.description = component_quantised(s)
+                        ? "tensors of a checkpoint that is quantised "
+                          "already, which this program cannot run yet"
+                        : kinds[kind].description;
     r.parts[0] = &c;
     st = report_write(&r, options->json, out, e);
     component_close(&c);

@@ -22,6 +22,7 @@ struct name_map {
     const struct name_rule *rest;     /* for what '*' took; may be NULL */
     const char *const *ignored;       /* patterns of names to skip, NULL at the end */
     const char *spare, *spare_beside; /* skip the first name beside the second */
+    bool anything;                    /* take scales of quantised checkpoints as well */
 };
 
 extern const struct name_map names_dit, names_text, names_vae;

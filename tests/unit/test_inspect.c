@@ -69,6 +69,8 @@ static void json_holds_every_tensor(void **state)
 static void any_file_of_tensors_can_be_shown(void **state)
 {
     const struct safetensors_item item = {"a\x1b[2J", DT_U8, 0, NULL, "x"};
+    const struct safetensors_item scale = {"blocks.0.ffn.0.weight_scale", DT_F32, 0,
+                                           NULL, "four"};
     struct scratch s;
     struct buf b = BUF_INIT;
     struct err e = ERR_INIT;
@@ -79,6 +81,11 @@ static void any_file_of_tensors_can_be_shown(void **state)
                      ST_OK);
     shown(scratch_path(&s, "f"), (struct inspect_options){.tensors = true}, &b);
     assert_shows(&b, "U8       []                       a\\x1b[2J\n");
+    buf_release(&b);
+    assert_int_equal(safetensors_write(scratch_path(&s, "q"), &scale, 1, NULL, &e),
+                     ST_OK);
+    shown(scratch_path(&s, "q"), (struct inspect_options){0}, &b);
+    assert_shows(&b, ": tensors of a checkpoint that is quantised already");
     assert_int_equal(inspect_path(s.path, &(struct inspect_options){0}, &b, &e),
                      ST_INPUT);
     assert_non_null(strstr(e.text, "no part of a model"));
