@@ -15,7 +15,7 @@
 #include "engine/weights/quantise_row.h"
 #include "engine/weights/weights.h"
 
-/* ---- a backend of one copy ------------------------------------------------------------ */
+/* ---- a backend of one copy ------------------------------------------------------ */
 
 struct ops {
     int copies, waits, queues, fail_at;
@@ -90,7 +90,7 @@ enum status ops_copy(struct ops *ops, struct queue *q, const struct tensor *dst,
     return ST_OK;
 }
 
-/* ---- tests ---------------------------------------------------------------------------- */
+/* ---- tests ---------------------------------------------------------------------- */
 
 static struct component transformer(void)
 {
