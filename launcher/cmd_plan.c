@@ -40,9 +40,49 @@ static void table_print(const struct pipeline_plan *plan, const char *model,
         printf("  %-24s %10.3f GiB\n", lines[i].name, (double)lines[i].bytes / gib);
 }
 
+static enum status ranks_print(struct pipeline *p, const struct pipeline_plan *plan,
+                               const struct job *job, struct err *e)
+{
+    struct pipeline_rank_plan r;
+
+    if (plan->ranks == 1)
+        return ST_OK;
+    printf("mesh %s\n  rank   tokens  heads  activations  sent per row  messages\n",
+           plan->mesh);
+    for (int i = 0; i < plan->ranks; i++) {
+        TRY(pipeline_plan_rank(p, job, i, &r, e));
+        printf("  %4d %8lld %6lld %8.3f GiB %9.3f MiB %9lld\n", i, (long long)r.tokens,
+               (long long)r.heads, (double)r.activation_bytes / gib,
+               (double)r.sent_bytes * 1024.0 / gib, (long long)r.messages);
+    }
+    return ST_OK;
+}
+
+static enum status ranks_json(struct pipeline *p, const struct pipeline_plan *plan,
+                              const struct job *job, struct json_out *out,
+                              struct err *e)
+{
+    struct pipeline_rank_plan r;
+
+    json_out_array(out, "ranks");
+    for (int i = 0; i < plan->ranks; i++) {
+        TRY(pipeline_plan_rank(p, job, i, &r, e));
+        json_out_object(out, NULL);
+        json_out_int(out, "rank", i);
+        json_out_int(out, "tokens", r.tokens);
+        json_out_int(out, "heads", r.heads);
+        json_out_int(out, "activation_bytes", (int64_t)r.activation_bytes);
+        json_out_int(out, "sent_bytes_per_row", (int64_t)r.sent_bytes);
+        json_out_int(out, "messages_per_row", r.messages);
+        json_out_end(out);
+    }
+    json_out_end(out);
+    return ST_OK;
+}
+
+/* The members of the plan's object. */
 static void json_print(const struct pipeline_plan *plan, struct json_out *out)
 {
-    json_out_object(out, NULL);
     json_out_int(out, "latent_frames", plan->latent_frames);
     json_out_int(out, "latent_height", plan->latent_height);
     json_out_int(out, "latent_width", plan->latent_width);
@@ -60,7 +100,7 @@ static void json_print(const struct pipeline_plan *plan, struct json_out *out)
     json_out_int(out, "decode_bytes", (int64_t)plan->decode_bytes);
     json_out_int(out, "kept_bytes", (int64_t)plan->kept_bytes);
     json_out_int(out, "peak_bytes", (int64_t)plan->peak_bytes);
-    json_out_end(out);
+    json_out_string(out, "mesh", plan->mesh);
 }
 
 static enum status plan_print(const struct settings *s, struct pipeline *p,
@@ -69,17 +109,22 @@ static enum status plan_print(const struct settings *s, struct pipeline *p,
     struct pipeline_plan plan;
     struct buf text = BUF_INIT;
     struct json_out out;
+    enum status st;
 
     TRY(pipeline_plan(p, &s->job, &plan, e));
     if (!s->json) {
         table_print(&plan, pipeline_describe(p), &s->job);
-        return ST_OK;
+        return ranks_print(p, &plan, &s->job, e);
     }
     json_out_init(&out, &text, JSON_INDENTED);
+    json_out_object(&out, NULL);
     json_print(&plan, &out);
-    printf("%s\n", buf_text(&text));
+    st = ranks_json(p, &plan, &s->job, &out, e);
+    json_out_end(&out);
+    if (st == ST_OK)
+        printf("%s\n", buf_text(&text));
     buf_release(&text);
-    return ST_OK;
+    return st;
 }
 
 /* A plan needs no prompt; an empty one stands in for it. */

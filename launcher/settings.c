@@ -59,6 +59,8 @@ static const struct option table[] = {
             "ranks round which keys travel; rounds otherwise than one rank"),
     INTEGER("guidance_degree", "cfg_p_size", ENGINE(guidance_degree), 1, 2,
             "2: both guidance branches at once"),
+    INTEGER("ranks", NULL, ENGINE(plan_ranks), 1, 4096,
+            "plan for so many ranks instead of those that run (plan)"),
     FLAG("use_cfg_parallel", NULL, RUN(use_cfg_parallel), "same as guidance_degree 2"),
     FLAG("use_usp", NULL, RUN(use_usp), "share the sequence: what ranks do anyway"),
 
@@ -274,15 +276,29 @@ enum status settings_from_json(struct settings_doc *d, struct json_value object,
 /* Names whose value belongs to the launch, not to what is generated. */
 static bool is_run_only(const char *name)
 {
-    static const char *const names[] = {
-        "job",         "print_job",       "json",
-        "help",        "force",           "log_json",
-        "mesh",        "use_usp",         "ulysses_degree",
-        "ring_degree", "guidance_degree", "use_cfg_parallel",
-        "prompt_file", "width",           "height",
-        "output",      "resolution",      "threads",
-        "save_noise",  "save_embeds",     "model",
-        "save_latents"};
+    static const char *const names[] = {"job",
+                                        "print_job",
+                                        "json",
+                                        "help",
+                                        "force",
+                                        "log_json",
+                                        "mesh",
+                                        "use_usp",
+                                        "ulysses_degree",
+                                        "ring_degree",
+                                        "guidance_degree",
+                                        "ranks",
+                                        "use_cfg_parallel",
+                                        "prompt_file",
+                                        "width",
+                                        "height",
+                                        "output",
+                                        "resolution",
+                                        "threads",
+                                        "save_noise",
+                                        "save_embeds",
+                                        "model",
+                                        "save_latents"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i], name) == 0)

@@ -21,6 +21,7 @@ enum { DESCRIBE_BYTES = 512 };
 
 struct pipeline {
     struct world *world;
+    int plan_ranks;
     struct mesh_wish wish; /* `mesh` owned */
     struct share share;    /* of the transformer's weights */
     int reading_threads;   /* 0: all cores, as the other ranks of the machine wait */

@@ -59,6 +59,7 @@ struct engine_options {
     bool no_text;      /* every job brings its text rows: no text encoder is needed */
     struct world *world; /* the ranks that work together, borrowed */
     char *mesh;          /* "g2u4r1", any part may be missing; NULL: chosen */
+    int64_t plan_ranks;  /* plan for so many ranks; 0: those of the world */
     int64_t guidance_degree, ulysses_degree, ring_degree; /* 0: chosen */
 };
 

@@ -94,6 +94,8 @@ static enum status ranks_note(struct pipeline *p, const struct engine_options *o
                               struct err *e)
 {
     p->world = opt->world;
+    p->plan_ranks = opt->plan_ranks ? (int)opt->plan_ranks
+                                    : world_facts(opt->world)->size;
     p->reading_threads = (int)opt->threads;
     share_init(&p->share, opt->world);
     p->wish = (struct mesh_wish){

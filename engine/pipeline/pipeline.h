@@ -19,6 +19,7 @@
 
 #include <signal.h>
 
+#include "dist/mesh.h"
 #include "engine/pipeline/job.h"
 
 struct pipeline;
@@ -60,8 +61,11 @@ void pipeline_close(struct pipeline *p);
 const struct dit_config *pipeline_dit(const struct pipeline *p);
 const char *pipeline_describe(const struct pipeline *p);
 
-/* What a job needs, from headers alone. */
+/* What a job needs, from headers alone; activations are those of rank 0. */
 struct pipeline_plan {
+    int ranks;
+    char mesh[MESH_TEXT_BYTES];
+
     int64_t latent_frames, latent_height, latent_width;
     int64_t tokens; /* of the longest segment */
     int segments, rows, forwards;
@@ -74,6 +78,17 @@ struct pipeline_plan {
 
 enum status pipeline_plan(struct pipeline *p, const struct job *job,
                           struct pipeline_plan *out, struct err *e);
+
+/* What one rank of a launch holds and sends. Weights are there once per machine. */
+struct pipeline_rank_plan {
+    int64_t tokens, heads; /* of the longest segment; in attention */
+    size_t activation_bytes;
+    size_t sent_bytes; /* per row of the timestep matrix, to other ranks */
+    int64_t messages;
+};
+
+enum status pipeline_plan_rank(struct pipeline *p, const struct job *job, int rank,
+                               struct pipeline_rank_plan *out, struct err *e);
 
 /* All that can be said against a job without loading weights: what is impossible
  * (job_check), outputs that are there or cannot be made, input files of other shapes,

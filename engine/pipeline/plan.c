@@ -1,6 +1,7 @@
 /* plan.c - memory and work of a job, by arithmetic */
 #include <string.h>
 
+#include "dist/wire.h"
 #include "engine/pipeline/inside.h"
 
 static size_t larger(size_t a, size_t b)
@@ -152,42 +153,110 @@ static double decode_flops(const struct vae_config *vae, const struct geometry *
     return 431.6e12 / (25.0 * 68.0 * 120.0) * pixels * width * width;
 }
 
+/* Work of the model and its tokens, however many ranks share them. */
+static enum status whole_plan(struct pipeline *p, const struct geometry *g,
+                              const struct job *job, struct pipeline_plan *out,
+                              struct err *e)
+{
+    const struct dit_config *dit = model_dit(p->model);
+    struct dit_shape shape = geometry_shape(p, g, job, g->longest, dit->text_len);
+    struct dit_plan plan;
+
+    shape.group = (struct seqpar_group)SEQPAR_ALONE;
+    TRY(dit_plan(dit, p->precision, &shape, p->ops, &plan, e));
+    out->tokens = plan.tokens;
+    out->forward_flop = plan.linear_flops + plan.self_flops + plan.cross_flops;
+    return ST_OK;
+}
+
+static void plan_fill(const struct pipeline *p, const struct geometry *g,
+                      const struct run_memory *memory, struct pipeline_plan *out)
+{
+    for (int part = 0; part < MODEL_PARTS; part++)
+        out->weight_bytes[part] = p->store[part] ? weights_bytes(p->store[part]) : 0;
+    out->ranks = p->plan_ranks;
+    mesh_print(&g->mesh, out->mesh);
+    out->latent_frames = g->segments.total;
+    out->latent_height = g->height;
+    out->latent_width = g->width;
+    out->segments = g->segments.count;
+    out->rows = g->rows;
+    out->forwards = g->rows * (g->guided ? 2 : 1);
+    out->decode_flop = decode_flops(model_vae(p->model), g);
+    out->encode_bytes = memory->encode;
+    out->denoise_bytes = memory->denoise;
+    out->decode_bytes = memory->decode;
+    out->kept_bytes = memory->kept;
+    out->peak_bytes = memory->kept + memory->scratch + memory->workspace +
+                      out->weight_bytes[0] + out->weight_bytes[1] +
+                      out->weight_bytes[2];
+}
+
 enum status pipeline_plan(struct pipeline *p, const struct job *job,
                           struct pipeline_plan *out, struct err *e)
 {
     const struct dit_config *dit = model_dit(p->model);
     struct geometry g;
     struct run_memory memory;
-    struct dit_plan plan;
-    struct dit_shape shape;
     enum status st;
 
     memset(out, 0, sizeof(*out));
-    TRY(geometry_init(&g, p, job, world_facts(p->world)->size, e));
-    shape = geometry_shape(p, &g, job, g.longest, dit->text_len);
+    TRY(geometry_init(&g, p, job, p->plan_ranks, e));
     st = run_memory_plan(p, &g, job, dit->text_len, &memory, e);
     if (st == ST_OK)
-        st = dit_plan(dit, p->precision, &shape, p->ops, &plan, e);
+        st = whole_plan(p, &g, job, out, e);
+    if (st == ST_OK)
+        plan_fill(p, &g, &memory, out);
+    geometry_release(&g);
+    return st;
+}
+
+/* ---- ranks ----------------------------------------------------------------------- */
+
+/* What the rank sends in a row: attention of every block of its branches, and the
+ * velocity of its own tokens when the other branch is elsewhere. */
+static void sent_fill(const struct pipeline *p, const struct geometry *g,
+                      const struct dit_shape *shape, struct pipeline_rank_plan *out)
+{
+    const struct dit_config *dit = model_dit(p->model);
+    struct seqpar_layout layout = {
+        .group = g->group,
+        .tokens = shape->frames * shape->grid_h * shape->grid_w,
+        .heads = dit->heads,
+        .head_dim = dit->dim / dit->heads,
+        .formats = p->precision->attention,
+    };
+    struct wire w = wire_of(&layout, ops_facts(p->ops)->granule_tokens);
+    int64_t passes = dit->layers * (g->guided ? 2 / g->mesh.guidance : 1);
+
+    out->tokens = seqpar_tokens(&g->group, p->ops, layout.tokens).count;
+    out->heads = seqpar_heads(&g->group, dit->heads).count;
+    out->sent_bytes = (size_t)passes * (w.ulysses_bytes + w.ring_bytes + w.sum_bytes);
+    out->messages = passes * (int64_t)w.messages;
+    if (g->mesh.guidance > 1 && out->tokens > 0) {
+        out->sent_bytes += (size_t)(out->tokens * 4 * dit->out_channels) *
+                           sizeof(float);
+        out->messages++;
+    }
+}
+
+enum status pipeline_plan_rank(struct pipeline *p, const struct job *job, int rank,
+                               struct pipeline_rank_plan *out, struct err *e)
+{
+    int64_t text_len = model_dit(p->model)->text_len;
+    struct run_memory memory;
+    struct dit_shape shape;
+    struct geometry g;
+    enum status st;
+
+    TRY(geometry_init(&g, p, job, p->plan_ranks, e));
+    g.group = seqpar_group_planned(&g.mesh, rank);
+    g.leads = rank == 0;
+    st = run_memory_plan(p, &g, job, text_len, &memory, e);
     if (st == ST_OK) {
-        for (int part = 0; part < MODEL_PARTS; part++)
-            out->weight_bytes[part] = p->store[part] ? weights_bytes(p->store[part])
-                                                     : 0;
-        out->latent_frames = g.segments.total;
-        out->latent_height = g.height;
-        out->latent_width = g.width;
-        out->tokens = plan.tokens;
-        out->segments = g.segments.count;
-        out->rows = g.rows;
-        out->forwards = g.rows * (g.guided ? 2 : 1);
-        out->forward_flop = plan.linear_flops + plan.self_flops + plan.cross_flops;
-        out->decode_flop = decode_flops(model_vae(p->model), &g);
-        out->encode_bytes = memory.encode;
-        out->denoise_bytes = memory.denoise;
-        out->decode_bytes = memory.decode;
-        out->kept_bytes = memory.kept;
-        out->peak_bytes = memory.kept + memory.scratch + memory.workspace +
-                          out->weight_bytes[0] + out->weight_bytes[1] +
-                          out->weight_bytes[2];
+        shape = geometry_shape(p, &g, job, g.longest, text_len);
+        sent_fill(p, &g, &shape, out);
+        out->activation_bytes = memory.scratch + memory.kept + memory.workspace;
     }
     geometry_release(&g);
     return st;

@@ -48,8 +48,25 @@ meshes()
     done
 }
 
+# What plan says that ranks send in a row, and what the log says that they have sent.
+plan_holds()
+{
+    local job=(--model wan --size 144x112 --num_frames 17 --mesh "$2")
+
+    makes plan "${job[@]}" --ranks "$1" --json
+    grep -o '"\(sent_bytes\|messages\)_per_row": [0-9]*' "$root/out" |
+        grep -o '[0-9]*$' >planned
+    makes_on "$1" generate "${job[@]}" --prompt x --steps 2 --threads 1 --log_json log \
+        --output plan.y4m
+    grep '"traffic"' log | tail -n "$1" |
+        sed 's/.*"sent_bytes":\([0-9]*\).*"messages":\([0-9]*\).*/\1\n\2/' >sent
+    same "bytes on the wire, $2" planned sent
+}
+
 case ${4:-} in
 plain)
+    plan_holds 8 g2u4
+    plan_holds 3 g1u3
     meshes plain plain.jsonl "1:g1 2:g2 2:g1u2 3:g1u3 4:g2u2 4:g1u4 8:g2u4" --model wan
     ;;
 forcing)
