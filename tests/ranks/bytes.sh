@@ -61,6 +61,7 @@ plan_holds()
     grep '"traffic"' log | tail -n "$1" |
         sed 's/.*"sent_bytes":\([0-9]*\).*"messages":\([0-9]*\).*/\1\n\2/' >sent
     same "bytes on the wire, $2" planned sent
+    rm plan.y4m log
 }
 
 case ${4:-} in
