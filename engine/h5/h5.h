@@ -89,6 +89,9 @@ enum status h5_put(struct h5_writer *w, const char *name, int rank, const int64_
 enum status h5_put_ints(struct h5_writer *w, const char *name, int rank,
                         const int64_t *dims, const int64_t *data, struct err *e);
 
+/* Make a group, for attributes; one that is there already is fine. */
+enum status h5_group(struct h5_writer *w, const char *name, struct err *e);
+
 /* Add an attribute to the object `name` ("": the root), which must be there. Texts are
  * stored with fixed length; more than H5_TEXT_MAX bytes are ST_USAGE. */
 enum status h5_put_int(struct h5_writer *w, const char *name, const char *attr,

@@ -499,6 +499,31 @@ enum status h5_put_ints(struct h5_writer *w, const char *name, int rank,
     return array_put(w, name, rank, dims, true, data, e);
 }
 
+/* `name` with a slash behind: all of it is groups. */
+static bool group_make(hid_t file, const char *name)
+{
+    struct h5_ids ids = {{0}, 0};
+    hid_t create = h5_keep(&ids, H5Pcreate(H5P_GROUP_CREATE));
+    const char *leaf;
+    bool fine = create >= 0 && H5Pset_obj_track_times(create, 0) >= 0 &&
+                h5_keep(&ids, groups_make(file, name, create, &leaf)) >= 0;
+
+    return h5_close(&ids) && fine;
+}
+
+enum status h5_group(struct h5_writer *w, const char *name, struct err *e)
+{
+    char path[H5_NAME_MAX];
+    bool fine;
+
+    assert(strlen(name) + 1 < H5_NAME_MAX);
+    snprintf(path, sizeof(path), "%s/", name);
+    pthread_mutex_lock(&library);
+    fine = group_make(w->file, path);
+    pthread_mutex_unlock(&library);
+    return fine ? ST_OK : build_failed(w, e);
+}
+
 /* ---- attributes ------------------------------------------------------------------ */
 
 /* Under the lock. */

@@ -1,0 +1,342 @@
+/* folder.c - parses names strictly, writes the owner file by rename
+ *
+ * Names are numbers that we have parsed and print again, so no name from the folder
+ * ever reaches a system call or a message as it was.
+ */
+#include "engine/checkpoint/folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernels/base/json.h"
+
+enum { GENERATIONS_MAX = 4096, DIGITS_MAX = 9 };
+
+/* ---- names ----------------------------------------------------------------------- */
+
+void generation_name(const struct generation *g, char out[CHECKPOINT_NAME_BYTES])
+{
+    snprintf(out, CHECKPOINT_NAME_BYTES, "ck-%04lld-%04lld-i%lld.h5",
+             (long long)g->segment, (long long)g->row, (long long)g->incarnation);
+}
+
+/* Take a number and what must follow it. */
+static bool number_take(const char **at, int64_t *out, const char *then)
+{
+    int n = 0;
+
+    *out = 0;
+    for (; **at >= '0' && **at <= '9' && n < DIGITS_MAX; (*at)++, n++)
+        *out = *out * 10 + (**at - '0');
+    if (n == 0 || strncmp(*at, then, strlen(then)) != 0)
+        return false;
+    *at += strlen(then);
+    return true;
+}
+
+bool generation_parse(const char *name, struct generation *out)
+{
+    char again[CHECKPOINT_NAME_BYTES];
+    const char *at = name;
+    struct generation g;
+
+    if (strncmp(at, "ck-", 3) != 0)
+        return false;
+    at += 3;
+    if (!number_take(&at, &g.segment, "-") || !number_take(&at, &g.row, "-i") ||
+        !number_take(&at, &g.incarnation, ".h5"))
+        return false;
+    generation_name(&g, again);
+    if (strcmp(name, again) != 0)
+        return false;
+    *out = g;
+    return true;
+}
+
+int generation_compare(const struct generation *a, const struct generation *b)
+{
+    if (a->segment != b->segment)
+        return a->segment < b->segment ? -1 : 1;
+    if (a->row != b->row)
+        return a->row < b->row ? -1 : 1;
+    return (a->incarnation > b->incarnation) - (a->incarnation < b->incarnation);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    return generation_compare(b, a);
+}
+
+/* ---- the folder's content -------------------------------------------------------- */
+
+static DIR *folder_list(const struct checkpoint_store *s)
+{
+    int fd = openat(s->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (fd >= 0 && !dir)
+        close(fd);
+    return dir;
+}
+
+enum status generations_list(const struct checkpoint_store *s, struct generations *out,
+                             struct err *e)
+{
+    struct generations got = {calloc(GENERATIONS_MAX, sizeof(*got.g)), 0};
+    DIR *dir = folder_list(s);
+    struct dirent *entry;
+
+    if (!got.g || !dir) {
+        free(got.g);
+        if (dir)
+            closedir(dir);
+        return err_set(e, ST_RESOURCE, "cannot list the checkpoints in '%s': %s",
+                       s->path, strerror(errno));
+    }
+    while ((entry = readdir(dir)) && got.n < GENERATIONS_MAX)
+        got.n += generation_parse(entry->d_name, &got.g[got.n]);
+    closedir(dir);
+    qsort(got.g, (size_t)got.n, sizeof(*got.g), newest_first);
+    *out = got;
+    return ST_OK;
+}
+
+void generations_release(struct generations *g)
+{
+    free(g->g);
+    g->g = NULL;
+    g->n = 0;
+}
+
+static bool is_good(const struct checkpoint_store *s, const struct generation *g,
+                    int newest)
+{
+    for (int i = s->n_good - 1; i >= 0 && i >= s->n_good - newest; i--) {
+        if (generation_compare(&s->good[i], g) == 0)
+            return true;
+    }
+    return false;
+}
+
+void generation_good(struct checkpoint_store *s, const struct generation *g)
+{
+    if (is_good(s, g, s->n_good))
+        return;
+    if (s->n_good == GOOD_MAX) {
+        memmove(s->good, s->good + 1, (GOOD_MAX - 1) * sizeof(*s->good));
+        s->n_good--;
+    }
+    s->good[s->n_good++] = *g;
+}
+
+enum status generations_retire(struct checkpoint_store *s, struct err *e)
+{
+    struct generations all;
+
+    if (s->n_good < s->keep)
+        return ST_OK;
+    TRY(generations_list(s, &all, e));
+    for (int i = 0; i < all.n; i++) {
+        char name[CHECKPOINT_NAME_BYTES];
+
+        if (is_good(s, &all.g[i], s->keep) || all.g[i].incarnation > s->incarnation)
+            continue;
+        generation_name(&all.g[i], name);
+        unlinkat(s->fd, name, 0);
+    }
+    generations_release(&all);
+    return ST_OK;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* What a writer that died was writing. */
+static void leftovers_remove(const struct checkpoint_store *s)
+{
+    DIR *dir = folder_list(s);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        if ((strncmp(entry->d_name, ".ck-", 4) == 0 ||
+             strncmp(entry->d_name, ".owner-", 7) == 0) &&
+            ends_with(entry->d_name, ".tmp"))
+            unlinkat(s->fd, entry->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+bool folder_sync(const struct checkpoint_store *s)
+{
+    return fsync(s->fd) == 0 || errno == EINVAL;
+}
+
+/* ---- owner ----------------------------------------------------------------------- */
+
+/* What the owner file says; "" when it is not there or not a small file. */
+static void owner_read(const struct checkpoint_store *s, char out[OWNER_BYTES])
+{
+    int fd = openat(s->fd, "owner", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, out, OWNER_BYTES - 1);
+
+    if (fd >= 0)
+        close(fd);
+    out[n < 0 ? 0 : n] = '\0';
+}
+
+enum status owner_check(const struct checkpoint_store *s, struct err *e)
+{
+    char now[OWNER_BYTES];
+
+    owner_read(s, now);
+    if (strcmp(now, s->owner) == 0)
+        return ST_OK;
+    return err_set(e, ST_DEVICE,
+                   "cannot write a checkpoint in '%s': another run took over", s->path);
+}
+
+static int64_t owner_incarnation(const struct checkpoint_store *s)
+{
+    char text[OWNER_BYTES];
+    int64_t n = 0;
+    struct json *doc;
+
+    owner_read(s, text);
+    if (json_parse("owner", text, strlen(text), &JSON_LIMITS_CONFIG, &doc, NULL) !=
+        ST_OK)
+        return 0;
+    if (json_get_int(json_root(doc), "incarnation", 0, 999999998, &n, NULL) != ST_OK)
+        n = 0;
+    json_close(doc);
+    return n;
+}
+
+static enum status owner_text(struct checkpoint_store *s, struct err *e)
+{
+    struct buf text = BUF_INIT;
+    struct json_out out;
+    char host[HOST_NAME_MAX + 1] = "", started[32], token[32];
+    time_t now = time(NULL);
+    uint64_t random = 0;
+    struct tm utc;
+    bool fits;
+
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return err_set(e, ST_RESOURCE, "no random bytes: %s", strerror(errno));
+    gethostname(host, sizeof(host) - 1);
+    gmtime_r(&now, &utc);
+    strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    snprintf(token, sizeof(token), "%016llx", (unsigned long long)random);
+    json_out_init(&out, &text, JSON_COMPACT);
+    json_out_object(&out, NULL);
+    json_out_int(&out, "incarnation", s->incarnation);
+    json_out_string(&out, "host", host);
+    json_out_int(&out, "pid", getpid());
+    json_out_string(&out, "started", started);
+    json_out_string(&out, "token", token);
+    json_out_end(&out);
+    fits = !text.failed && text.len < sizeof(s->owner);
+    if (fits)
+        memcpy(s->owner, buf_text(&text), text.len + 1);
+    buf_release(&text);
+    return fits ? ST_OK : err_set(e, ST_RESOURCE, "no memory to own '%s'", s->path);
+}
+
+static enum status owner_write(const struct checkpoint_store *s, struct err *e)
+{
+    size_t bytes = strlen(s->owner);
+    char temp[64];
+    bool fine;
+    int fd;
+
+    snprintf(temp, sizeof(temp), ".owner-i%lld-%lld.tmp", (long long)s->incarnation,
+             (long long)getpid());
+    fd = openat(s->fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                0600);
+    fine = fd >= 0 && write(fd, s->owner, bytes) == (ssize_t)bytes && fsync(fd) == 0 &&
+           renameat(s->fd, temp, s->fd, "owner") == 0 && folder_sync(s);
+    if (!fine) {
+        err_set(e, ST_RESOURCE, "cannot write '%s/owner': %s", s->path,
+                strerror(errno));
+        unlinkat(s->fd, temp, 0);
+    }
+    if (fd >= 0)
+        close(fd);
+    return fine ? ST_OK : ST_RESOURCE;
+}
+
+enum status checkpoint_claim(struct checkpoint_store *s, struct err *e)
+{
+    struct generations all;
+
+    leftovers_remove(s);
+    TRY(generations_list(s, &all, e));
+    s->incarnation = owner_incarnation(s);
+    for (int i = 0; i < all.n; i++) {
+        if (all.g[i].incarnation > s->incarnation)
+            s->incarnation = all.g[i].incarnation;
+    }
+    generations_release(&all);
+    s->incarnation++;
+    TRY(owner_text(s, e));
+    return owner_write(s, e);
+}
+
+int64_t checkpoint_incarnation(const struct checkpoint_store *s)
+{
+    return s->incarnation;
+}
+
+/* ---- life ------------------------------------------------------------------------ */
+
+enum status checkpoint_store_open(const char *folder, bool make,
+                                  const struct checkpoint_options *options,
+                                  struct checkpoint_store **out, struct err *e)
+{
+    int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    struct checkpoint_store *s = calloc(1, sizeof(*s));
+    enum status st;
+
+    if (!s || !(s->path = strdup(folder))) {
+        free(s);
+        return err_set(e, ST_RESOURCE, "no memory to open '%s'", folder);
+    }
+    if (make)
+        mkdir(folder, 0700);
+    s->keep = options->keep < 1 ? 1 : options->keep;
+    s->hook = options->hook;
+    s->fd = open(folder, flags);
+    if (s->fd < 0) {
+        st = err_set(e, make ? ST_USAGE : ST_INPUT,
+                     "cannot open the folder of checkpoints '%s': %s", folder,
+                     strerror(errno));
+        free(s->path);
+        free(s);
+        return st;
+    }
+    *out = s;
+    return ST_OK;
+}
+
+void checkpoint_store_close(struct checkpoint_store *s)
+{
+    if (!s)
+        return;
+    close(s->fd);
+    free(s->path);
+    free(s);
+}

@@ -1,0 +1,183 @@
+/* identity.c - digests, and the difference between two configurations */
+#include "engine/checkpoint/identity.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/base/json.h"
+
+static const struct json_limits limits = {
+    .text_bytes = CHECKPOINT_CONFIG_MAX + 1, .memory_bytes = 32 << 20, .depth = 16};
+
+enum { SHOWN_BYTES = 40, DIFFERENCES_BYTES = 320 };
+
+/* ---- digests --------------------------------------------------------------------- */
+
+enum status identity_config(const char *json, char **out, char hex[DIGEST_HEX],
+                            struct err *e)
+{
+    struct buf text = BUF_INIT;
+    struct json *doc;
+
+    TRY(json_parse("configuration", json, strlen(json), &limits, &doc, e));
+    json_canonical(json_root(doc), &text);
+    json_close(doc);
+    if (text.failed) {
+        buf_release(&text);
+        return err_set(e, ST_RESOURCE, "no memory for a configuration");
+    }
+    digest_of(text.data, text.len, hex);
+    *out = text.data;
+    return ST_OK;
+}
+
+static void floats_add(struct digest *d, const struct checkpoint_floats *f)
+{
+    digest_add(d, f->dims, sizeof(f->dims));
+    if (f->dims[0])
+        digest_add(d, f->data, checkpoint_floats_count(f) * sizeof(float));
+}
+
+enum status identity_conditioning(const struct checkpoint_floats *cond,
+                                  const struct checkpoint_floats *uncond,
+                                  char hex[DIGEST_HEX], struct err *e)
+{
+    struct digest *d;
+
+    TRY(digest_create(&d, e));
+    floats_add(d, cond);
+    floats_add(d, uncond);
+    digest_hex(d, hex);
+    digest_destroy(d);
+    return ST_OK;
+}
+
+enum status identity_schedule(const struct schedule *s, const struct matrix *m,
+                              char hex[DIGEST_HEX], struct err *e)
+{
+    size_t cells = (size_t)m->rows * (size_t)m->frames;
+    int32_t shape[4] = {(int32_t)s->solver, s->n, m->rows, m->frames};
+    struct digest *d;
+
+    TRY(digest_create(&d, e));
+    digest_add(d, shape, sizeof(shape));
+    digest_add(d, s->sigma, ((size_t)s->n + 1) * sizeof(s->sigma[0]));
+    digest_add(d, m->timestep, cells * sizeof(m->timestep[0]));
+    digest_add(d, m->step, cells * sizeof(m->step[0]));
+    digest_hex(d, hex);
+    digest_destroy(d);
+    return ST_OK;
+}
+
+/* ---- differences ----------------------------------------------------------------- */
+
+/* A value in few characters. */
+static void value_show(struct json_value v, struct buf *out)
+{
+    struct buf text = BUF_INIT;
+
+    if (!json_exists(v)) {
+        buf_adds(out, "not set");
+        return;
+    }
+    json_canonical(v, &text);
+    if (text.len <= SHOWN_BYTES)
+        buf_adds(out, buf_text(&text));
+    else
+        buf_addf(out, "%.*s…", SHOWN_BYTES, buf_text(&text));
+    buf_release(&text);
+}
+
+static bool value_same(struct json_value a, struct json_value b)
+{
+    struct buf one = BUF_INIT, two = BUF_INIT;
+    bool same;
+
+    if (json_exists(a))
+        json_canonical(a, &one);
+    if (json_exists(b))
+        json_canonical(b, &two);
+    same = strcmp(buf_text(&one), buf_text(&two)) == 0;
+    buf_release(&one);
+    buf_release(&two);
+    return same;
+}
+
+static void difference_add(const char *key, struct json_value then,
+                           struct json_value now, struct buf *out)
+{
+    if (value_same(then, now))
+        return;
+    if (out->len > DIFFERENCES_BYTES) { /* a line has an end */
+        if (strcmp(buf_text(out) + out->len - 3, "...") != 0)
+            buf_adds(out, " ...");
+        return;
+    }
+    buf_addf(out, "%s'%s' was ", out->len ? "; " : "", key);
+    value_show(then, out);
+    buf_adds(out, ", is ");
+    value_show(now, out);
+}
+
+static enum status differences(const char *then, const char *now, struct buf *out,
+                               struct err *e)
+{
+    struct json *a, *b;
+    enum status st;
+
+    TRY(json_parse("configuration", then, strlen(then), &limits, &a, e));
+    st = json_parse("configuration", now, strlen(now), &limits, &b, e);
+    if (st != ST_OK) {
+        json_close(a);
+        return st;
+    }
+    for (struct json_value v = json_first(json_root(a)); json_exists(v);
+         v = json_next(v))
+        difference_add(json_key(v), v, json_find(json_root(b), json_key(v)), out);
+    for (struct json_value v = json_first(json_root(b)); json_exists(v);
+         v = json_next(v)) {
+        if (!json_exists(json_find(json_root(a), json_key(v))))
+            difference_add(json_key(v), json_find(json_root(a), json_key(v)), v, out);
+    }
+    json_close(a);
+    json_close(b);
+    return ST_OK;
+}
+
+static enum status config_refuse(const struct checkpoint *ck, const char *name,
+                                 const struct checkpoint_identity *want, struct err *e)
+{
+    struct buf text = BUF_INIT;
+    enum status st = differences(ck->config, want->config, &text, e);
+
+    if (st == ST_OK)
+        st = err_set(e, ST_INPUT, "checkpoint '%s' is of another job: %s", name,
+                     text.len ? buf_text(&text) : "its configuration was changed");
+    else
+        err_prefix(e, "checkpoint '%s'", name);
+    buf_release(&text);
+    return st;
+}
+
+static bool differs(const char *have, const char *want)
+{
+    return want[0] && strcmp(have, want) != 0;
+}
+
+enum status identity_match(const struct checkpoint *ck, const char *name,
+                           const struct checkpoint_identity *want, struct err *e)
+{
+    if (differs(ck->config_digest, want->config_digest))
+        return config_refuse(ck, name, want, e);
+    if (differs(ck->model_digest, want->model_digest))
+        return err_set(e, ST_INPUT,
+                       "checkpoint '%s' is of another model: weights of digest %.12s, "
+                       "these have %.12s",
+                       name, ck->model_digest, want->model_digest);
+    if (differs(ck->conditioning_digest, want->conditioning_digest))
+        return err_set(e, ST_INPUT, "checkpoint '%s' has other text rows", name);
+    if (differs(ck->schedule_digest, want->schedule_digest))
+        return err_set(e, ST_INPUT,
+                       "checkpoint '%s' has another schedule of noise levels", name);
+    return ST_OK;
+}

@@ -1,0 +1,44 @@
+/* identity.h - which job, model and inputs a checkpoint belongs to
+ *
+ * A run that goes on with something else would give other bytes without a word, so
+ * everything that changes the bytes has a digest in the checkpoint:
+ *
+ *     configuration  canonical JSON of the job: prompts, sizes, steps, seed, precision
+ * … (sorted keys, no spaces, shortest numbers); not in it: ranks and mesh, paths, how
+ * often checkpoints are written model          of all weights (engine/weights)
+ *     conditioning   the text rows
+ *     schedule       noise levels, and what each row of the timestep matrix does
+ *
+ * A difference is refused, and where the configuration differs the keys are named.
+ */
+#ifndef ENGINE_CHECKPOINT_IDENTITY_H
+#define ENGINE_CHECKPOINT_IDENTITY_H
+
+#include "engine/checkpoint/checkpoint.h"
+#include "engine/sample/matrix.h"
+
+struct checkpoint_identity {
+    const char *config; /* canonical JSON, borrowed */
+    char config_digest[DIGEST_HEX], model_digest[DIGEST_HEX];
+    char conditioning_digest[DIGEST_HEX], schedule_digest[DIGEST_HEX];
+};
+
+/* The canonical form of a JSON object; the caller frees *out. */
+enum status identity_config(const char *json, char **out, char hex[DIGEST_HEX],
+                            struct err *e);
+
+/* Rows f32 [L, width]; `uncond` may be not there. */
+enum status identity_conditioning(const struct checkpoint_floats *cond,
+                                  const struct checkpoint_floats *uncond,
+                                  char hex[DIGEST_HEX], struct err *e);
+
+enum status identity_schedule(const struct schedule *s, const struct matrix *m,
+                              char hex[DIGEST_HEX], struct err *e);
+
+/* Does `ck` belong to this job? A digest that `want` leaves empty is not looked at.
+ * ST_INPUT names what differs: the keys of the configuration with both values, or the
+ * model, the text rows, the schedule. `name` is what the error calls the checkpoint. */
+enum status identity_match(const struct checkpoint *ck, const char *name,
+                           const struct checkpoint_identity *want, struct err *e);
+
+#endif

@@ -1,0 +1,46 @@
+/* checkpoint_probe.c - saves small checkpoints in a folder, to be watched while it does
+ *
+ *     checkpoint_probe FOLDER COUNT
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/checkpoint/store.h"
+#include "engine/h5/h5.h"
+
+static enum status probe_save(struct checkpoint_store *s, int row, struct err *e)
+{
+    struct checkpoint ck = {.kind = CHECKPOINT_ENCODED,
+                            .rows_total = row,
+                            .rows_done = row,
+                            .segments_total = 1};
+    enum status st;
+
+    TRY(checkpoint_config(&ck, "{}", e));
+    TRY(checkpoint_floats_size(&ck.cond, (int64_t[]){1, 2, 1, 1}, e));
+    ck.cond.data[0] = ck.cond.data[1] = (float)row;
+    st = checkpoint_save(s, &ck, NULL, e);
+    checkpoint_release(&ck);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct checkpoint_options o = CHECKPOINT_OPTIONS_DEFAULT;
+    struct checkpoint_store *s;
+    struct err e = ERR_INIT;
+    int child = h5_child_main(argc, argv);
+
+    if (child >= 0)
+        return child;
+    if (argc != 3)
+        return 2;
+    if (checkpoint_store_open(argv[1], true, &o, &s, &e) == ST_OK &&
+        checkpoint_claim(s, &e) == ST_OK) {
+        for (int row = 1; row <= atoi(argv[2]) && e.status == ST_OK; row++)
+            probe_save(s, row, &e);
+    }
+    if (e.status != ST_OK)
+        fprintf(stderr, "%s\n", e.text);
+    return status_exit_code(e.status);
+}
