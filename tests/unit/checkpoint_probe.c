@@ -37,7 +37,7 @@ int main(int argc, char **argv)
         return 2;
     if (checkpoint_store_open(argv[1], true, &o, &s, &e) == ST_OK &&
         checkpoint_claim(s, &e) == ST_OK) {
-        for (int row = 1; row <= atoi(argv[2]) && e.status == ST_OK; row++)
+        for (int row = 1; row <= strtol(argv[2], NULL, 10) && e.status == ST_OK; row++)
             probe_save(s, row, &e);
     }
     if (e.status != ST_OK)
