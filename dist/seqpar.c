@@ -210,13 +210,22 @@ static void cut_swap(struct seqpar *sp, enum part_kind kind,
     }
 }
 
+/* Results come to the token side when q, k and v have left it, so they share memory. */
 void seqpar_cut(struct seqpar *sp, struct arena *a)
 {
+    size_t mark, sent, returned;
+
     ring_cut(sp->ring, a);
+    mark = arena_mark(a);
     cut_swap(sp, PART_Q, ring_queries, a);
     cut_swap(sp, PART_K, ring_keys, a);
     cut_swap(sp, PART_V, ring_values, a);
+    sent = arena_mark(a);
+    arena_reset(a, mark);
     cut_swap(sp, PART_O, ring_result, a);
+    returned = arena_mark(a);
+    if (sent > returned)
+        arena_cut(a, sent - returned);
 }
 
 void seqpar_cut_kept(struct seqpar *sp, struct arena *a)
