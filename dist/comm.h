@@ -90,7 +90,9 @@ const struct comm_stats *comm_stats(const struct comm *c);
 
 /* ---- exchanges that overlap ------------------------------------------------------ */
 
-/* `c` is borrowed for the life of the flight. Not collective. destroy(NULL) is fine. */
+/* `c` is borrowed for the life of the flight. Destroying one that has not ended, on the
+ * way out with an error, gives up what it would receive. Not collective. destroy(NULL)
+ * is fine. */
 enum status comm_flight_create(struct comm *c, struct comm_flight **out, struct err *e);
 void comm_flight_destroy(struct comm_flight *f);
 

@@ -20,7 +20,7 @@ struct mpi_comm {
 
 struct mpi_flight {
     struct comm_flight base;
-    int n;
+    int n, n_receives;     /* receives are begun first */
     MPI_Request request[]; /* requests_of(communicator) */
 };
 
@@ -146,9 +146,17 @@ static enum status mpi_flight_create(struct comm *c, struct comm_flight **out,
     return ST_OK;
 }
 
+/* What has not ended, because a rank leaves with an error, must not write any more to
+ * memory that is about to be given back. */
 static void mpi_flight_destroy(struct comm_flight *f)
 {
-    free(flight_of(f));
+    struct mpi_flight *m = flight_of(f);
+
+    for (int i = 0; i < m->n_receives; i++) {
+        MPI_Cancel(&m->request[i]);
+        MPI_Request_free(&m->request[i]);
+    }
+    free(m);
 }
 
 /* ---- moving ---------------------------------------------------------------------- */
@@ -182,10 +190,12 @@ static enum status mpi_send(struct comm_flight *f, int to, struct comm_piece p,
 static enum status mpi_receive(struct comm_flight *f, int from, struct comm_piece p,
                                struct err *e)
 {
-    return started(f,
-                   MPI_Irecv(p.data, mpi_count(p.bytes), MPI_BYTE, from, TAG,
-                             mpi_of(f->comm)->handle, next_request(f)),
-                   "receive", e);
+    TRY(started(f,
+                MPI_Irecv(p.data, mpi_count(p.bytes), MPI_BYTE, from, TAG,
+                          mpi_of(f->comm)->handle, next_request(f)),
+                "receive", e));
+    flight_of(f)->n_receives++;
+    return ST_OK;
 }
 
 static enum status mpi_broadcast(struct comm_flight *f, int root, struct comm_piece p,
@@ -229,7 +239,7 @@ static enum status mpi_test(struct comm_flight *f, bool *done, struct err *e)
     TRY(comm_mpi_status(MPI_Testall(m->n, m->request, &all, MPI_STATUSES_IGNORE),
                         "exchange", e));
     if (all)
-        m->n = 0;
+        m->n = m->n_receives = 0;
     *done = all;
     return ST_OK;
 }

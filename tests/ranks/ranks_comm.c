@@ -284,6 +284,23 @@ static void check_split(struct comm *c)
     comm_close(part);
 }
 
+/* A rank that leaves in the middle: what was to come is written nowhere. */
+static void check_given_up(struct comm *c)
+{
+    struct comm_piece nothing = {0}, never = blank(1000);
+    struct comm_flight *f;
+    struct comm *part;
+    struct err e = ERR_INIT;
+
+    CHECK_OK(comm_split(c, 0, comm_rank(c), &part, &e));
+    CHECK_OK(comm_flight_create(part, &f, &e));
+    CHECK_OK(comm_shift_begin(f, comm_size(part) > 1 ? nothing : never, never, &e));
+    comm_flight_destroy(f);
+    free(never.data);
+    comm_close(part);
+    check_agree(c);
+}
+
 static void check_names(void)
 {
     struct err e = ERR_INIT;
@@ -307,6 +324,7 @@ int main(void)
         CHECK(comm_size(c[i]) <= RANKS_MAX && (i == 0 || comm_size(c[i]) == 1));
         check_all(c[i]);
         check_split(c[i]);
+        check_given_up(c[i]);
         if (comm_size(c[i]) <= 2)
             check_long(c[i]);
     }
