@@ -136,6 +136,17 @@ static void check_formula(int64_t heads, int u, int r)
 
 /* ---- meshes ---------------------------------------------------------------------- */
 
+static void report(const struct forward_pass *p, const struct mesh *m, double error)
+{
+    char text[MESH_TEXT_BYTES];
+
+    mesh_print(m, text);
+    if (p->tokens.begin == 0 && p->tokens.count > 0)
+        printf("%2d heads, %4d tokens, keys %s: %s off by %.1e\n", (int)p->rig->c.heads,
+               (int)case_tokens(&p->rig->c),
+               dtype_name(p->rig->c.precision->attention.qk), text, error);
+}
+
 static void run_mesh(struct forward_rig *r, const struct truth *t,
                      const struct mesh_comms *comms)
 {
@@ -156,6 +167,7 @@ static void run_mesh(struct forward_rig *r, const struct truth *t,
         first = malloc(own_bytes(&p) + 1);
         CHECK(first);
         memcpy(first, p.velocity.data, own_bytes(&p));
+        report(&p, &comms->mesh, error_of(&p, want));
         if (r->c.precision == &dit_fp32)
             CHECK(error_of(&p, want) < TOL_RING);
         forward_pass_run(&p);
