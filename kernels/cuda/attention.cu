@@ -132,7 +132,7 @@ static __device__ void query_write(const struct attention_view &a, int64_t h, in
     if (is_code(a.o.dtype)) {
         for (int i = 0; i < CHANNELS; i++)
             top = fmaxf(top, l > 0.0f ? fabsf(acc[i] / l) : 0.0f);
-        scale = quant_scale(a.o.dtype, block_join<max_op, TILE>(top));
+        scale = quant_scale(a.o.dtype, team_join<max_op, TILE>(top));
         if (threadIdx.x == 0)
             a.o.scales.data[s * a.o.scales.stride[0] + h] = scale;
     }
@@ -161,14 +161,14 @@ static __global__ void attention_kernel(struct attention_view a)
         int64_t n = a.total - key < TILE ? a.total - key : TILE;
         bool mine = threadIdx.x < n;
         float logit = mine ? logit_of(a, h, s, key + threadIdx.x) : -INFINITY;
-        float top = fmaxf(m, block_join<max_op, TILE>(logit));
+        float top = fmaxf(m, team_join<max_op, TILE>(logit));
         float shrink, weight;
 
         if (top == -INFINITY)
             continue;
         shrink = expf(m - top);
         weight = mine ? expf(logit - top) : 0.0f;
-        l = l * shrink + block_join<add_op, TILE>(weight);
+        l = l * shrink + team_join<add_op, TILE>(weight);
         m = top;
         p[threadIdx.x] = a.rounded ? code_round(weight) : weight;
         __syncthreads();

@@ -14,8 +14,7 @@ enum status cuda_said(cudaError_t code, const char *what, struct err *e)
     return err_set(e, ST_DEVICE, "%s: %s", what, cudaGetErrorString(code));
 }
 
-/* Threads choose their device each for themselves: every entry says which it is. */
-static enum status device_enter(const struct cuda *c, const char *what, struct err *e)
+enum status device_enter(const struct cuda *c, const char *what, struct err *e)
 {
     return cuda_said(cudaSetDevice(c->device), what, e);
 }
@@ -43,23 +42,12 @@ static void cuda_mem_free(void *self, void *p)
     cudaFree(p);
 }
 
-static enum status cuda_copy(void *self, struct queue *q, const struct tensor *dst,
-                             const struct tensor *src, struct err *e)
-{
-    size_t bytes = (size_t)tensor_count(src) * dtype_bytes(src->dtype);
-
-    TRY(device_enter(self, "copy", e));
-    return cuda_said(
-        cudaMemcpyAsync(dst->data, src->data, bytes, cudaMemcpyDefault, q->stream),
-        "copy", e);
-}
-
 /* ---- queues and events --------------------------------------------------------- */
 
 static enum status cuda_queue_open(void *self, void *workspace, size_t bytes,
                                    struct queue **out, struct err *e)
 {
-    struct queue *q = malloc(sizeof(*q));
+    struct queue *q = calloc(1, sizeof(*q));
     enum status st;
 
     if (!q)
@@ -71,9 +59,12 @@ static enum status cuda_queue_open(void *self, void *workspace, size_t bytes,
              cuda_said(cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking),
                        "queue", e),
              err_free);
+    TRY_GOTO(st, stage_open(&q->stage, e), err_stream);
     *out = q;
     return ST_OK;
 
+err_stream:
+    cudaStreamDestroy(q->stream);
 err_free:
     free(q);
     return st;
@@ -82,6 +73,8 @@ err_free:
 static void cuda_queue_close(void *self, struct queue *q)
 {
     (void)self;
+    cudaStreamSynchronize(q->stream);
+    stage_close(&q->stage);
     cudaStreamDestroy(q->stream);
     free(q);
 }
@@ -89,7 +82,9 @@ static void cuda_queue_close(void *self, struct queue *q)
 static enum status cuda_queue_wait(void *self, struct queue *q, struct err *e)
 {
     TRY(device_enter(self, "wait", e));
-    return cuda_said(cudaStreamSynchronize(q->stream), "wait", e);
+    TRY(cuda_said(cudaStreamSynchronize(q->stream), "wait", e));
+    stage_deliver(&q->stage);
+    return ST_OK;
 }
 
 static enum status cuda_event_open(void *self, struct event **out, struct err *e)
@@ -135,31 +130,38 @@ static enum status cuda_event_await(void *self, struct queue *q, struct event *e
 
 /* ---- ops ----------------------------------------------------------------------- */
 
-static enum status norm_cuda(void *self, struct queue *q, const struct op_norm *a,
-                             struct err *e)
-{
-    if (tensor_count(a->x) == 0)
-        return ST_OK;
-    TRY(device_enter(self, "norm", e));
-    return cuda_said(norm_launch(a, q->stream), "norm", e);
-}
+/* Ops that need nothing but their launcher; nothing is done for no elements of
+ * `size`. */
+#define SIMPLE(op, size)                                                               \
+    static enum status op##_cuda(void *self, struct queue *q, const struct op_##op *a, \
+                                 struct err *e)                                        \
+    {                                                                                  \
+        if (tensor_count(a->size) == 0)                                                \
+            return ST_OK;                                                              \
+        TRY(device_enter(self, #op, e));                                               \
+        return cuda_said(op##_launch(a, q->stream), #op, e);                           \
+    }
+SIMPLE(norm, x)
+SIMPLE(residual, x)
+SIMPLE(act, x)
+SIMPLE(key_sum, y)
+SIMPLE(heads, y)
+SIMPLE(attn_merge, o)
+SIMPLE(convert, src)
+SIMPLE(rows, out)
+SIMPLE(sinusoid, out)
+SIMPLE(unpatch, x)
+SIMPLE(combine, out)
+SIMPLE(pixels, x)
+SIMPLE(conv, y)
+#undef SIMPLE
 
-static enum status act_cuda(void *self, struct queue *q, const struct op_act *a,
-                            struct err *e)
+/* Pads are written even where there is no row. */
+static enum status values_cuda(void *self, struct queue *q, const struct op_values *a,
+                               struct err *e)
 {
-    if (tensor_count(a->x) == 0)
-        return ST_OK;
-    TRY(device_enter(self, "act", e));
-    return cuda_said(act_launch(a, q->stream), "act", e);
-}
-
-static enum status heads_cuda(void *self, struct queue *q, const struct op_heads *a,
-                              struct err *e)
-{
-    if (tensor_count(a->y) == 0)
-        return ST_OK;
-    TRY(device_enter(self, "heads", e));
-    return cuda_said(heads_launch(a, q->stream), "heads", e);
+    TRY(device_enter(self, "values", e));
+    return cuda_said(values_launch(a, q->stream), "values", e);
 }
 
 static enum status attention_cuda(void *self, struct queue *q,
@@ -192,28 +194,6 @@ static enum status gather_cuda(void *self, struct queue *q, const struct op_gath
     TRY(device_enter(self, "gather", e));
     return cuda_said(gather_launch(a, q->stream), "gather", e);
 }
-
-#define NOT_BUILT(op)                                                                  \
-    static enum status op##_cuda(void *self, struct queue *q, const struct op_##op *a, \
-                                 struct err *e)                                        \
-    {                                                                                  \
-        (void)self;                                                                    \
-        (void)q;                                                                       \
-        (void)a;                                                                       \
-        return err_set(e, ST_UNBUILT, "op '" #op "' is not built for cuda");           \
-    }
-NOT_BUILT(conv)
-NOT_BUILT(residual)
-NOT_BUILT(key_sum)
-NOT_BUILT(values)
-NOT_BUILT(attn_merge)
-NOT_BUILT(convert)
-NOT_BUILT(rows)
-NOT_BUILT(sinusoid)
-NOT_BUILT(unpatch)
-NOT_BUILT(combine)
-NOT_BUILT(pixels)
-#undef NOT_BUILT
 
 static size_t conv_workspace_cuda(const void *self, const struct op_conv *a)
 {
@@ -248,7 +228,7 @@ static const struct backend cuda_backend = {
     .event_close = cuda_event_close,
     .event_record = cuda_event_record,
     .event_await = cuda_event_await,
-    .copy = cuda_copy,
+    .copy = copy_cuda,
     .linear_workspace = linear_workspace_cuda,
     .conv_workspace = conv_workspace_cuda,
     .attention_workspace = attention_workspace_cuda,

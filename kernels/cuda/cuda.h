@@ -1,8 +1,8 @@
 /* cuda.h - what the C files of the CUDA backend share
  *
  * A queue is a stream, an event a CUDA event. Ops put kernels on the stream and return;
- * errors of a kernel come out where the queue is waited for. An op that this backend
- * does not have yet answers ST_UNBUILT with its name.
+ * errors of a kernel come out where the queue is waited for. What this backend does not
+ * have (too many parts, too wide heads) is ST_UNBUILT with the op's name.
  */
 #ifndef KERNELS_CUDA_CUDA_H
 #define KERNELS_CUDA_CUDA_H
@@ -28,18 +28,43 @@ struct cuda {
     int n_plans;
 };
 
+enum { STAGE_SLOTS = 8 };
+
+/* Pinned memory that copies from and to ordinary host memory go through. */
+struct stage {
+    char *memory;
+    int next;
+    struct stage_slot {
+        cudaEvent_t done; /* the slot's last copy */
+        bool busy;
+        void *host; /* where its bytes go when they are there, or NULL */
+        size_t bytes;
+    } slot[STAGE_SLOTS];
+};
+
 struct queue {
     cudaStream_t stream;
     char *workspace;
     size_t bytes;
+    struct stage stage;
 };
 
 struct event {
     cudaEvent_t event;
 };
 
+/* Threads choose their device each for themselves: every entry says which it is. */
+enum status device_enter(const struct cuda *c, const char *what, struct err *e);
+
 /* ST_OK, or ST_DEVICE with "what: CUDA's text". */
 enum status cuda_said(cudaError_t code, const char *what, struct err *e);
+
+/* copy.c. `deliver`: the stream was waited for; hand out what came to the host. */
+enum status stage_open(struct stage *s, struct err *e);
+void stage_close(struct stage *s);
+void stage_deliver(struct stage *s);
+enum status copy_cuda(void *self, struct queue *q, const struct tensor *dst,
+                      const struct tensor *src, struct err *e);
 
 enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,
                         struct err *e);

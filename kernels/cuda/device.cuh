@@ -13,7 +13,11 @@
 
 #include "kernels/ops.h"
 
-enum { BLOCK = 256 }; /* threads of a kernel that works on one row */
+enum {
+    BLOCK = 256,  /* threads of most kernels */
+    WARP = 32,
+    NARROW = 512, /* columns of a row that one warp works on, at most */
+};
 
 /* ---- elements ------------------------------------------------------------------ */
 
@@ -93,7 +97,7 @@ static __device__ __forceinline__ void quant_store(const struct tensor &t, int64
         ((int8_t *)t.data)[at] = (int8_t)fminf(fmaxf(rintf(u), -127.0f), 127.0f);
 }
 
-/* ---- a block works together ---------------------------------------------------- */
+/* ---- a team of threads works on one row ---------------------------------------- */
 
 struct add_op {
     template <typename T>
@@ -111,45 +115,109 @@ struct max_op {
     }
 };
 
-/* Joins the threads' values in a fixed tree; every thread gets the result. The block
- * has THREADS threads, a power of two. */
-template <typename Op, int THREADS, typename T>
-static __device__ T block_join(T v)
+template <typename Op, typename T>
+static __device__ __forceinline__ T warp_join(T v)
 {
-    __shared__ T room[THREADS];
-
-    __syncthreads();
-    room[threadIdx.x] = v;
-    __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        if ((int)threadIdx.x < half)
-            room[threadIdx.x] = Op::join(room[threadIdx.x], room[threadIdx.x + half]);
-        __syncthreads();
-    }
-    return room[0];
+    for (int step = WARP / 2; step > 0; step /= 2)
+        v = Op::join(v, __shfl_xor_sync(0xffffffffu, v, step));
+    return v;
 }
 
-/* The block writes one row: value(col) as floats, or as codes with their scale. */
-template <typename Value>
-static __device__ void row_emit(const struct tensor &out, int64_t row, Value value)
+/* Joins the threads' values in a fixed tree; every thread gets the result. TEAM is a
+ * warp, or all threads of the block. */
+template <typename Op, int TEAM, typename T>
+static __device__ T team_join(T v)
+{
+    __shared__ T room[TEAM / WARP];
+
+    v = warp_join<Op>(v);
+    if (TEAM == WARP)
+        return v;
+    __syncthreads();
+    if (threadIdx.x % WARP == 0)
+        room[threadIdx.x / WARP] = v;
+    __syncthreads();
+    v = room[0];
+    for (int i = 1; i < TEAM / WARP; i++)
+        v = Op::join(v, room[i]);
+    return v;
+}
+
+/* The team writes one row: value(col) as floats, or as codes with their scale. `cache`
+ * has room for the row; value(col) may read what the same thread left at cache[col]. */
+template <int TEAM, typename Value>
+static __device__ void row_emit(const struct tensor &out, int64_t row, float *cache,
+                                Value value)
 {
     int64_t cols = out.shape[1];
     int64_t at = row * out.stride[0];
+    int lane = threadIdx.x % TEAM;
     float top = 0.0f, scale;
 
     if (!is_code(out.dtype)) {
-        for (int64_t c = threadIdx.x; c < cols; c += BLOCK)
+        for (int64_t c = lane; c < cols; c += TEAM)
             elem_store(out, at + c, value(c));
         return;
     }
-    for (int64_t c = threadIdx.x; c < cols; c += BLOCK)
-        top = fmaxf(top, fabsf(value(c)));
-    top = block_join<max_op, BLOCK>(top);
+    for (int64_t c = lane; c < cols; c += TEAM) {
+        float v = value(c);
+
+        cache[c] = v;
+        top = fmaxf(top, fabsf(v));
+    }
+    top = team_join<max_op, TEAM>(top);
     scale = quant_scale(out.dtype, top);
-    for (int64_t c = threadIdx.x; c < cols; c += BLOCK)
-        quant_store(out, at + c, value(c), scale);
-    if (threadIdx.x == 0)
+    for (int64_t c = lane; c < cols; c += TEAM)
+        quant_store(out, at + c, cache[c], scale);
+    if (lane == 0)
         out.scales.data[row] = scale;
+}
+
+/* The row of this thread's team, and the team's part of the block's memory. */
+template <int TEAM>
+static __device__ __forceinline__ int64_t team_row(void)
+{
+    return (int64_t)blockIdx.x * (BLOCK / TEAM) + threadIdx.x / TEAM;
+}
+
+template <int TEAM>
+static __device__ __forceinline__ float *team_cache(int64_t cols)
+{
+    extern __shared__ float caches[];
+
+    return caches + threadIdx.x / TEAM * cols;
+}
+
+template <typename T>
+struct same {
+    typedef T type;
+};
+
+/* Let a kernel have `bytes` of shared memory. */
+template <typename Kernel>
+static cudaError_t shared_allow(Kernel kernel, size_t bytes)
+{
+    if (bytes <= (size_t)48 << 10)
+        return cudaSuccess;
+    return cudaFuncSetAttribute(
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+}
+
+/* Launch a kernel of teams: `narrow` with a warp per row, `wide` with a block. */
+template <typename... P>
+static cudaError_t teams_launch(void (*narrow)(P...), void (*wide)(P...), int64_t rows,
+                                int64_t cols, cudaStream_t stream,
+                                typename same<P>::type... args)
+{
+    int64_t per = cols <= NARROW ? BLOCK / WARP : 1;
+    size_t bytes = (size_t)(cols * per) * sizeof(float);
+    void (*kernel)(P...) = per > 1 ? narrow : wide;
+    cudaError_t st = shared_allow(kernel, bytes);
+
+    if (st != cudaSuccess)
+        return st;
+    kernel<<<(unsigned)((rows + per - 1) / per), BLOCK, bytes, stream>>>(args...);
+    return cudaGetLastError();
 }
 
 /* act(v), computed in double and rounded once */

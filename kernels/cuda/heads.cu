@@ -1,12 +1,12 @@
 /* heads.cu - q and k rows: norm + rope - mean, quantise, scatter; and the gather back
  *
- * Scatter: a block takes four tokens (the extent of a scale group of k) for one part,
- * a warp one head of them after another. Gather: a block takes one token.
+ * Scatter: a block reads four tokens (the extent of a scale group of k) into shared
+ * memory, and its warps write one head of them after another. Gather: a token per team.
  */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
-enum { TOKENS = 4, WARPS = 4, WARP = 32 };
+enum { TOKENS = 4 };
 
 /* ---- scatter ------------------------------------------------------------------- */
 
@@ -24,14 +24,6 @@ struct heads_view {
     int head_dim;
     int64_t first_token;
 };
-
-static __device__ float normed(const struct heads_view &a, int64_t row, float factor,
-                               int64_t col)
-{
-    float v = row_value(a.y, row, col);
-
-    return a.weight ? v * factor * a.weight[col] : v;
-}
 
 /* (cos, sin) of pair `pair` of a head for a token. */
 static __device__ const float *rope_pair(const struct rope &r, int64_t token,
@@ -53,66 +45,89 @@ static __device__ const float *rope_pair(const struct rope &r, int64_t token,
     return (const float *)t->data + at * t->stride[0] + pair * t->stride[1];
 }
 
-static __device__ float head_value(const struct heads_view &a, int64_t row,
-                                   float factor, int64_t col)
-{
-    float v = normed(a, row, factor, col);
-
-    if (a.rope.f.data) {
-        const float *cs = rope_pair(a.rope, a.first_token + row, col % a.head_dim / 2);
-        bool odd = col % 2;
-        float other = normed(a, row, factor, odd ? col - 1 : col + 1);
-
-        v = odd ? other * cs[1] + v * cs[0] : v * cs[0] - other * cs[1];
-    }
-    if (a.acc) {
-        double count = (double)a.count[0] * 0x1p24;
-
-        if (count > 0.0)
-            v -= (float)((double)a.acc[col] / count);
-    }
-    return v;
-}
-
-/* 1 / sqrt(mean square + eps) of a row, by one warp. */
-static __device__ float warp_factor(const struct heads_view &a, int64_t row, int lane)
+/* The row to the cache; returns 1 / sqrt(mean square + eps), or 1 without a norm. */
+static __device__ float row_read(const struct heads_view &a, int64_t row, float *cache)
 {
     double sum = 0.0;
 
-    for (int64_t c = lane; c < a.y.shape[1]; c += WARP) {
-        double v = (double)row_value(a.y, row, c);
+    for (int64_t c = threadIdx.x; c < a.y.shape[1]; c += BLOCK) {
+        float v = row_value(a.y, row, c);
 
-        sum += v * v;
+        cache[c] = v;
+        sum += (double)v * (double)v;
     }
-    for (int step = WARP / 2; step > 0; step /= 2)
-        sum += __shfl_xor_sync(0xffffffffu, sum, step);
+    if (!a.weight)
+        return 1.0f;
+    sum = team_join<add_op, BLOCK>(sum);
     return (float)(1.0 / sqrt(sum / (double)a.y.shape[1] + (double)a.eps));
 }
 
-static __device__ float warp_max(float v)
+/* Norm, rotate and take off the mean for pair `pair` of head `head`, in the cache. */
+static __device__ void pair_make(const struct heads_view &a, int64_t row, float factor,
+                                 int head, int pair, double count, float *cache)
 {
-    for (int step = WARP / 2; step > 0; step /= 2)
-        v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, step));
-    return v;
+    int64_t col = (int64_t)head * a.head_dim + 2 * pair;
+    float v0 = cache[col], v1 = cache[col + 1];
+
+    if (a.weight) {
+        v0 = v0 * factor * a.weight[col];
+        v1 = v1 * factor * a.weight[col + 1];
+    }
+    if (a.rope.f.data) {
+        const float *cs = rope_pair(a.rope, a.first_token + row, pair);
+        float turned = v0 * cs[0] - v1 * cs[1];
+
+        v1 = v0 * cs[1] + v1 * cs[0];
+        v0 = turned;
+    }
+    if (count > 0.0) {
+        v0 -= (float)((double)a.acc[col] / count);
+        v1 -= (float)((double)a.acc[col + 1] / count);
+    }
+    cache[col] = v0;
+    cache[col + 1] = v1;
 }
 
-/* A warp writes rows [row, row + n), which share a scale, of head h of a part. */
+/* A row of y, normed, rotated and without its mean, in the cache. Heads of an odd width
+ * have no rotation and are walked one by one. */
+static __device__ void row_make(const struct heads_view &a, int64_t row, double count,
+                                float *cache)
+{
+    float factor = row_read(a, row, cache);
+    int pairs = a.head_dim / 2;
+    int heads = (int)(a.y.shape[1] / a.head_dim);
+
+    __syncthreads();
+    if (a.head_dim % 2 == 0) {
+        for (int i = threadIdx.x; i < heads * pairs; i += BLOCK)
+            pair_make(a, row, factor, i / pairs, i % pairs, count, cache);
+        return;
+    }
+    for (int64_t c = threadIdx.x; c < a.y.shape[1]; c += BLOCK) {
+        float v = a.weight ? cache[c] * factor * a.weight[c] : cache[c];
+
+        cache[c] = count > 0.0 ? v - (float)((double)a.acc[c] / count) : v;
+    }
+}
+
+/* A warp writes `n` rows from `row` on, which share a scale, of head h of a part. */
 static __device__ void group_write(const struct heads_view &a,
                                    const struct head_part &part, int64_t h, int64_t row,
-                                   int64_t n, const float *factor, int lane)
+                                   int64_t n, const float *cache, int lane)
 {
     const struct tensor &t = part.t;
-    int64_t col = (part.head_begin + h) * a.head_dim;
+    int64_t d = a.y.shape[1];
+    const float *from = cache + (part.head_begin + h) * a.head_dim;
     float top = 0.0f, scale = 1.0f;
 
     if (is_code(t.dtype)) {
         float *slot = t.scales.data + h * t.scales.stride[0];
 
         for (int64_t r = 0; r < n; r++) {
-            for (int64_t c = lane; c < a.head_dim; c += WARP)
-                top = fmaxf(top, fabsf(head_value(a, row + r, factor[r], col + c)));
+            for (int c = lane; c < a.head_dim; c += WARP)
+                top = fmaxf(top, fabsf(from[r * d + c]));
         }
-        scale = quant_scale(t.dtype, warp_max(top));
+        scale = quant_scale(t.dtype, warp_join<max_op>(top));
         slot += t.scales.kind == SCALE_GROUP ? row / TOKENS * t.scales.stride[1] : row;
         if (lane == 0)
             *slot = scale;
@@ -120,62 +135,123 @@ static __device__ void group_write(const struct heads_view &a,
     for (int64_t r = 0; r < n; r++) {
         int64_t at = h * t.stride[0] + (row + r) * t.stride[1];
 
-        for (int64_t c = lane; c < a.head_dim; c += WARP) {
-            float v = head_value(a, row + r, factor[r], col + c);
-
+        for (int c = lane; c < a.head_dim; c += WARP) {
             if (is_code(t.dtype))
-                quant_store(t, at + c, v, scale);
+                quant_store(t, at + c, from[r * d + c], scale);
             else
-                elem_store(t, at + c, v);
+                elem_store(t, at + c, from[r * d + c]);
         }
     }
 }
 
-static __global__ void heads_kernel(struct heads_view a, struct parts_view parts)
+static __global__ void __launch_bounds__(BLOCK)
+    heads_kernel(struct heads_view a, struct parts_view parts, int n_parts)
 {
-    __shared__ float factor[TOKENS];
-    const struct head_part &part = parts.part[blockIdx.y];
+    extern __shared__ float cache[];
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    int64_t row = (int64_t)blockIdx.x * TOKENS;
+    int64_t row = (int64_t)blockIdx.x * TOKENS, d = a.y.shape[1];
     int64_t n = a.y.shape[0] - row < TOKENS ? a.y.shape[0] - row : TOKENS;
-    int64_t step = part.t.scales.kind == SCALE_GROUP ? n : 1;
+    double count = a.acc ? (double)a.count[0] * 0x1p24 : 0.0;
 
-    for (int64_t r = warp; r < n; r += WARPS) {
-        float f = a.weight ? warp_factor(a, row + r, lane) : 1.0f;
-
-        if (lane == 0)
-            factor[r] = f;
-    }
+    for (int64_t r = 0; r < n; r++)
+        row_make(a, row + r, count, cache + r * d);
     __syncthreads();
-    for (int64_t h = warp; h < part.n_heads; h += WARPS) {
-        for (int64_t r = 0; r < n; r += step)
-            group_write(a, part, h, row + r, step, factor + r, lane);
+    for (int p = 0; p < n_parts; p++) {
+        const struct head_part &part = parts.part[p];
+        int64_t step = part.t.scales.kind == SCALE_GROUP ? n : 1;
+
+        for (int64_t h = warp; h < part.n_heads; h += BLOCK / WARP) {
+            for (int64_t r = 0; r < n; r += step)
+                group_write(a, part, h, row + r, step, cache + r * d, lane);
+        }
     }
+}
+
+static struct heads_view heads_view_of(const struct tensor *y,
+                                       const struct tensor *weight,
+                                       const struct rope *rope, float eps, int head_dim,
+                                       int64_t first_token)
+{
+    struct heads_view v = {};
+
+    v.y = *y;
+    v.weight = weight ? (const float *)weight->data : NULL;
+    if (rope)
+        v.rope = *rope;
+    v.eps = eps;
+    v.head_dim = head_dim;
+    v.first_token = first_token;
+    return v;
 }
 
 extern "C" cudaError_t heads_launch(const struct op_heads *a, cudaStream_t stream)
 {
-    struct heads_view v = {};
+    struct heads_view v =
+        heads_view_of(a->y, a->weight, a->rope, a->eps, a->head_dim, a->first_token);
     unsigned groups = (unsigned)((a->y->shape[0] + TOKENS - 1) / TOKENS);
+    size_t bytes = (size_t)(TOKENS * a->y->shape[1]) * sizeof(float);
+    cudaError_t st = shared_allow(heads_kernel, bytes);
 
-    v.y = *a->y;
-    v.weight = a->weight ? (const float *)a->weight->data : NULL;
-    if (a->rope)
-        v.rope = *a->rope;
     v.acc = a->mean_acc ? (const int64_t *)a->mean_acc->data : NULL;
     v.count = a->mean_count ? (const int64_t *)a->mean_count->data : NULL;
-    v.eps = a->eps;
-    v.head_dim = a->head_dim;
-    v.first_token = a->first_token;
-    for (int begin = 0; begin < a->n_parts; begin += LAUNCH_PARTS_MAX) {
+    for (int begin = 0; begin < a->n_parts && st == cudaSuccess;
+         begin += LAUNCH_PARTS_MAX) {
         int n = a->n_parts - begin;
         struct parts_view parts = {};
 
         n = n < LAUNCH_PARTS_MAX ? n : LAUNCH_PARTS_MAX;
         for (int i = 0; i < n; i++)
             parts.part[i] = a->parts[begin + i];
-        heads_kernel<<<dim3(groups, (unsigned)n), WARPS * WARP, 0, stream>>>(v, parts);
+        heads_kernel<<<groups, BLOCK, bytes, stream>>>(v, parts, n);
+        st = cudaGetLastError();
     }
+    return st;
+}
+
+/* ---- the sum for the mean of k ------------------------------------------------- */
+
+/* Tokens that one block adds up before it adds to the result; integers, so the order
+ * of blocks does not matter. */
+enum { SUM_TOKENS = 32 };
+
+static __global__ void __launch_bounds__(BLOCK)
+    key_sum_kernel(struct heads_view a, long long *acc, long long *count,
+                   int64_t first_row, int64_t every, int64_t n)
+{
+    extern __shared__ long long sums[];
+    int64_t d = a.y.shape[1], begin = (int64_t)blockIdx.x * SUM_TOKENS;
+    int64_t mine = n - begin < SUM_TOKENS ? n - begin : SUM_TOKENS;
+    float *cache = (float *)(sums + d);
+
+    for (int64_t c = threadIdx.x; c < d; c += BLOCK)
+        sums[c] = 0;
+    for (int64_t i = 0; i < mine; i++) {
+        row_make(a, first_row + (begin + i) * every, 0.0, cache);
+        __syncthreads();
+        for (int64_t c = threadIdx.x; c < d; c += BLOCK)
+            sums[c] += llrint((double)cache[c] * 0x1p24);
+        __syncthreads();
+    }
+    for (int64_t c = threadIdx.x; c < d; c += BLOCK)
+        atomicAdd((unsigned long long *)acc + c, (unsigned long long)sums[c]);
+    if (threadIdx.x == 0)
+        atomicAdd((unsigned long long *)count, (unsigned long long)mine);
+}
+
+extern "C" cudaError_t key_sum_launch(const struct op_key_sum *a, cudaStream_t stream)
+{
+    struct heads_view v =
+        heads_view_of(a->y, a->weight, a->rope, a->eps, a->head_dim, a->first_token);
+    int64_t first = (a->every - a->first_token % a->every) % a->every;
+    int64_t n = (a->y->shape[0] - first + a->every - 1) / a->every;
+    size_t bytes = (size_t)a->y->shape[1] * (sizeof(long long) + sizeof(float));
+    cudaError_t st = shared_allow(key_sum_kernel, bytes);
+
+    if (st != cudaSuccess || a->y->shape[0] <= first)
+        return st;
+    key_sum_kernel<<<(unsigned)((n + SUM_TOKENS - 1) / SUM_TOKENS), BLOCK, bytes,
+                     stream>>>(v, (long long *)a->acc->data,
+                               (long long *)a->count->data, first, a->every, n);
     return cudaGetLastError();
 }
 
@@ -200,12 +276,17 @@ static __device__ float part_value(const struct parts_view &parts, int n, int64_
     return 0.0f;
 }
 
-static __global__ void gather_kernel(struct tensor out, struct parts_view parts,
-                                     int n_parts, struct parts_view add, int n_add)
+template <int TEAM>
+static __global__ void __launch_bounds__(BLOCK)
+    gather_kernel(struct tensor out, struct parts_view parts, int n_parts,
+                  struct parts_view add, int n_add)
 {
-    int64_t row = blockIdx.x;
+    int64_t row = team_row<TEAM>();
+    float *cache = team_cache<TEAM>(out.shape[1]);
 
-    row_emit(out, row, [&](int64_t c) {
+    if (row >= out.shape[0])
+        return;
+    row_emit<TEAM>(out, row, cache, [&](int64_t c) {
         float v = part_value(parts, n_parts, row, c);
 
         return n_add ? v + part_value(add, n_add, row, c) : v;
@@ -220,7 +301,7 @@ extern "C" cudaError_t gather_launch(const struct op_gather *a, cudaStream_t str
         parts.part[i] = a->parts[i];
     for (int i = 0; i < a->n_add; i++)
         add.part[i] = a->add[i];
-    gather_kernel<<<(unsigned)a->out->shape[0], BLOCK, 0, stream>>>(
-        *a->out, parts, a->n_parts, add, a->n_add);
-    return cudaGetLastError();
+    return teams_launch(gather_kernel<WARP>, gather_kernel<BLOCK>, a->out->shape[0],
+                        a->out->shape[1], stream, *a->out, parts, a->n_parts, add,
+                        a->n_add);
 }

@@ -24,20 +24,39 @@ cudaError_t linear_plain_launch(const struct tensor *y, const struct tensor *x,
                                 const struct tensor *w, const struct tensor *bias,
                                 bool apply, cudaStream_t stream);
 
-/* y = sums * x row scale * w scales + bias; sums f32 [s,d] dense, or y itself. */
-cudaError_t linear_finish_launch(const struct tensor *y, const float *sums,
+/* y = sums * x row scale * w scales + bias; sums [s,d] dense, i32 when x is i8, else
+ * f32. */
+cudaError_t linear_finish_launch(const struct tensor *y, const void *sums,
                                  const struct tensor *x, const struct tensor *w,
                                  const struct tensor *bias, cudaStream_t stream);
 
-cudaError_t norm_launch(const struct op_norm *a, cudaStream_t stream);
-cudaError_t act_launch(const struct op_act *a, cudaStream_t stream);
-cudaError_t heads_launch(const struct op_heads *a, cudaStream_t stream);
+/* dst (f32 or bf16) = src, codes without their scales; [rows, cols]. */
+cudaError_t linear_cast_launch(const struct tensor *dst, const struct tensor *src,
+                               cudaStream_t stream);
 
 /* At most LAUNCH_PARTS_MAX parts of keys. */
 cudaError_t attention_launch(const struct op_attention *a, cudaStream_t stream);
 
 /* At most LAUNCH_PARTS_MAX parts, and as many to add. */
 cudaError_t gather_launch(const struct op_gather *a, cudaStream_t stream);
+
+#define LAUNCHER(op) \
+    cudaError_t op##_launch(const struct op_##op *a, cudaStream_t stream)
+LAUNCHER(conv);
+LAUNCHER(norm);
+LAUNCHER(residual);
+LAUNCHER(act);
+LAUNCHER(key_sum);
+LAUNCHER(heads);
+LAUNCHER(values);
+LAUNCHER(attn_merge);
+LAUNCHER(convert);
+LAUNCHER(rows);
+LAUNCHER(sinusoid);
+LAUNCHER(unpatch);
+LAUNCHER(combine);
+LAUNCHER(pixels);
+#undef LAUNCHER
 
 #ifdef __cplusplus
 }

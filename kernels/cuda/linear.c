@@ -1,10 +1,14 @@
 /* linear.c - matrix products: cuBLASLt where it fits, the plain kernel elsewhere
  *
  * cuBLASLt sees column-major matrices: w [d,k] is a k x d matrix to be transposed, x a
- * k x s matrix, and y comes out as d x s. It takes e4m3 and bf16 when d and k are
- * multiples of 16. The product is raw: unit scales, fp32 sums. Scales and bias are left
- * pending, or applied by a small kernel from fp32 sums in the workspace, so there is
- * one rounding in both cases.
+ * k x s matrix, and y comes out as d x s. Both factors have one type: e4m3, i8 (sums
+ * are i32), bf16 or f32 without TF32. A float factor of another type is first cast, in
+ * the workspace, to the narrower of bf16 and f32 that holds both exactly. Rows must
+ * begin at multiples of 16 elements (f32: of 4).
+ *
+ * The product is raw: unit scales, fp32 sums. Scales and bias are left pending, or
+ * applied by a small kernel from sums in the workspace, so there is one rounding in
+ * both cases.
  *
  * The algorithm is asked for once per types and [N, K], with a fixed number of rows, no
  * split of K, and used for any number of rows: a row's bytes do not depend on how many
@@ -21,42 +25,81 @@ static const size_t blas_bytes = (size_t)32 << 20; /* cuBLASLt's own workspace *
 
 /* ---- what goes where ----------------------------------------------------------- */
 
-/* Do all rows begin at a multiple of 16 elements and 16 bytes? */
+/* The one type both factors are brought to. */
+static enum dtype factor_type(const struct op_linear *a)
+{
+    enum dtype x = a->x->dtype, w = a->w->dtype;
+
+    if (x == w)
+        return x;
+    return x == DT_BF16 && (w == DT_E4M3 || w == DT_E5M2) ? DT_BF16 : DT_F32;
+}
+
+/* Do all rows begin where the tensor cores' loads need them? */
 static bool rows_aligned(const struct tensor *t)
 {
-    return t->stride[0] % 16 == 0 && (uintptr_t)t->data % 16 == 0;
+    int64_t unit = t->dtype == DT_F32 ? 4 : 16;
+
+    return t->stride[0] % unit == 0 && (uintptr_t)t->data % 16 == 0;
+}
+
+/* A factor that is cast needs no alignment. */
+static bool factor_fits(const struct tensor *t, enum dtype type)
+{
+    return t->dtype != type || rows_aligned(t);
 }
 
 static bool fits_blas(const struct op_linear *a)
 {
-    bool fp8 = a->x->dtype == DT_E4M3 && a->w->dtype == DT_E4M3;
-    bool bf16 = a->x->dtype == DT_BF16 && a->w->dtype == DT_BF16;
+    enum dtype type = factor_type(a);
+    int64_t unit = type == DT_F32 ? 4 : 16;
 
-    return (fp8 || bf16) && a->x->shape[1] % 16 == 0 && a->w->shape[0] % 16 == 0 &&
-           rows_aligned(a->x) && rows_aligned(a->w) && rows_aligned(a->y);
+    return type != DT_F16 && type != DT_E5M2 && a->x->shape[1] % unit == 0 &&
+           a->w->shape[0] % unit == 0 && factor_fits(a->x, type) &&
+           factor_fits(a->w, type) && rows_aligned(a->y);
 }
 
 /* Is there anything to do after the raw product? A single scale of w is not left
- * pending. */
+ * pending, and i32 sums are never the result. */
 static bool needs_finish(const struct op_linear *a)
 {
+    if (a->x->dtype == DT_I8)
+        return true;
     if (a->pending)
         return a->w->scales.kind == SCALE_TENSOR;
     return a->bias || a->x->scales.kind != SCALE_NONE ||
            a->w->scales.kind != SCALE_NONE;
 }
 
-static size_t sums_bytes(const struct op_linear *a)
+static size_t padded(size_t bytes)
 {
-    size_t n = (size_t)(a->x->shape[0] * a->w->shape[0]) * sizeof(float);
-
-    return needs_finish(a) ? (n + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN : 0;
+    return (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
 }
 
+static size_t sums_bytes(const struct op_linear *a)
+{
+    return needs_finish(a)
+               ? padded((size_t)(a->x->shape[0] * a->w->shape[0]) * sizeof(float))
+               : 0;
+}
+
+static size_t cast_bytes(const struct tensor *t, enum dtype type)
+{
+    return t->dtype == type
+               ? 0
+               : padded((size_t)tensor_count(t) * dtype_bytes(type));
+}
+
+/* cuBLASLt's own, then the sums, then the factors that are cast. */
 size_t linear_workspace_cuda(const void *self, const struct op_linear *a)
 {
+    enum dtype type = factor_type(a);
+
     (void)self;
-    return fits_blas(a) ? blas_bytes + sums_bytes(a) : 0;
+    if (!fits_blas(a))
+        return 0;
+    return blas_bytes + sums_bytes(a) + cast_bytes(a->x, type) +
+           cast_bytes(a->w, type);
 }
 
 /* ---- cuBLASLt ------------------------------------------------------------------ */
@@ -69,7 +112,18 @@ struct gemm {
 
 static cudaDataType_t blas_type(enum dtype dt)
 {
-    return dt == DT_F32 ? CUDA_R_32F : dt == DT_BF16 ? CUDA_R_16BF : CUDA_R_8F_E4M3;
+    switch (dt) {
+    case DT_F32:
+        return CUDA_R_32F;
+    case DT_BF16:
+        return CUDA_R_16BF;
+    case DT_I8:
+        return CUDA_R_8I;
+    case DT_I32:
+        return CUDA_R_32I;
+    default:
+        return CUDA_R_8F_E4M3;
+    }
 }
 
 static enum status blas_said(cublasStatus_t code, struct err *e)
@@ -93,10 +147,13 @@ static enum status gemm_init(struct gemm *g, const struct op_linear *a, int64_t 
 {
     cublasOperation_t turn = CUBLAS_OP_T;
     uint64_t k = (uint64_t)a->x->shape[1], d = (uint64_t)a->w->shape[0];
+    bool whole = a->x->dtype == DT_I8;
     cublasStatus_t st;
 
     memset(g, 0, sizeof(*g));
-    st = cublasLtMatmulDescCreate(&g->op, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    st = cublasLtMatmulDescCreate(&g->op,
+                                  whole ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F,
+                                  whole ? CUDA_R_32I : CUDA_R_32F);
     if (st == CUBLAS_STATUS_SUCCESS)
         st = cublasLtMatmulDescSetAttribute(g->op, CUBLASLT_MATMUL_DESC_TRANSA, &turn,
                                             sizeof(turn));
@@ -191,14 +248,18 @@ static enum status gemm_put(struct cuda *c, struct queue *q, const struct op_lin
                             void *y, enum dtype y_type, int64_t y_stride, struct err *e)
 {
     const float one = 1.0f, zero = 0.0f;
+    const int32_t whole_one = 1, whole_zero = 0;
+    bool whole = a->x->dtype == DT_I8;
     cublasLtMatmulAlgo_t algo;
     cublasStatus_t st;
     struct gemm g;
 
     TRY(algo_find(c, a, y_type, &algo, e));
     TRY(gemm_init(&g, a, a->x->shape[0], y_type, y_stride, e));
-    st = cublasLtMatmul(c->blas, g.op, &one, a->w->data, g.w, a->x->data, g.x, &zero, y,
-                        g.y, y, g.y, &algo, q->workspace, blas_bytes, q->stream);
+    st = cublasLtMatmul(c->blas, g.op, whole ? (const void *)&whole_one : &one,
+                        a->w->data, g.w, a->x->data, g.x,
+                        whole ? (const void *)&whole_zero : &zero, y, g.y, y, g.y,
+                        &algo, q->workspace, blas_bytes, q->stream);
     gemm_release(&g);
     return blas_said(st, e);
 }
@@ -217,18 +278,26 @@ static void pending_set(const struct op_linear *a)
     a->y->pending.bias = a->bias ? a->bias->data : NULL;
 }
 
-static enum status blas_run(struct cuda *c, struct queue *q, const struct op_linear *a,
-                            struct err *e)
+/* The factor in the type of the product; casts it to *room, which moves on. */
+static enum status factor_cast(struct queue *q, const struct tensor *t, enum dtype type,
+                               char **room, struct tensor *out, struct err *e)
+{
+    *out = *t;
+    if (t->dtype == type)
+        return ST_OK;
+    *out = tensor_make2(*room, type, MEM_DEVICE, t->shape[0], t->shape[1]);
+    out->scales = t->scales;
+    *room += cast_bytes(t, type);
+    return cuda_said(linear_cast_launch(out, t, q->stream), "linear", e);
+}
+
+/* The raw product of `a`, whose factors have one type, finished from `sums`. */
+static enum status sums_finish(struct cuda *c, struct queue *q,
+                               const struct op_linear *a, char *sums, struct err *e)
 {
     struct tensor x = *a->x, w = *a->w;
-    float *sums = (float *)(q->workspace + blas_bytes);
 
-    if (linear_workspace_cuda(c, a) > q->bytes)
-        return err_set(e, ST_RESOURCE, "linear: needs %zu bytes of workspace, has %zu",
-                       linear_workspace_cuda(c, a), q->bytes);
-    if (!needs_finish(a))
-        return gemm_put(c, q, a, a->y->data, a->y->dtype, a->y->stride[0], e);
-    TRY(gemm_put(c, q, a, sums, DT_F32, a->y->shape[1], e));
+    TRY(gemm_put(c, q, a, sums, x.dtype == DT_I8 ? DT_I32 : DT_F32, a->y->shape[1], e));
     if (a->pending) {
         x.scales.kind = SCALE_NONE;
         w.scales.kind = w.scales.kind == SCALE_TENSOR ? SCALE_TENSOR : SCALE_NONE;
@@ -236,6 +305,27 @@ static enum status blas_run(struct cuda *c, struct queue *q, const struct op_lin
     return cuda_said(linear_finish_launch(a->y, sums, &x, &w,
                                           a->pending ? NULL : a->bias, q->stream),
                      "linear", e);
+}
+
+static enum status blas_run(struct cuda *c, struct queue *q, const struct op_linear *a,
+                            struct err *e)
+{
+    size_t bytes = linear_workspace_cuda(c, a);
+    char *sums = q->workspace + blas_bytes, *room = sums + sums_bytes(a);
+    enum dtype type = factor_type(a);
+    struct op_linear one = *a;
+    struct tensor x, w;
+
+    if (bytes > q->bytes)
+        return err_set(e, ST_RESOURCE, "linear: needs %zu bytes of workspace, has %zu",
+                       bytes, q->bytes);
+    TRY(factor_cast(q, a->x, type, &room, &x, e));
+    TRY(factor_cast(q, a->w, type, &room, &w, e));
+    one.x = &x;
+    one.w = &w;
+    if (!needs_finish(a))
+        return gemm_put(c, q, &one, a->y->data, a->y->dtype, a->y->stride[0], e);
+    return sums_finish(c, q, &one, sums, e);
 }
 
 enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,

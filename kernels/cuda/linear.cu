@@ -44,8 +44,8 @@ static __device__ float sum_i8(const struct tensor &x, const struct tensor &w,
 static __global__ void plain_kernel(struct tensor y, struct tensor x, struct tensor w,
                                     const float *bias, bool apply)
 {
-    int64_t d = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
+    int64_t d = (int64_t)blockIdx.y * blockDim.x + threadIdx.x;
+    int64_t r = (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
     float v;
 
     if (r >= y.shape[0] || d >= y.shape[1])
@@ -55,24 +55,24 @@ static __global__ void plain_kernel(struct tensor y, struct tensor x, struct ten
     elem_store(y, r * y.stride[0] + d, apply ? finished(v, x, w, bias, r, d) : v);
 }
 
-static __global__ void finish_kernel(struct tensor y, const float *sums,
-                                     struct tensor x, struct tensor w,
-                                     const float *bias)
+template <typename Sum>
+static __global__ void finish_kernel(struct tensor y, const Sum *sums, struct tensor x,
+                                     struct tensor w, const float *bias)
 {
-    int64_t d = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
+    int64_t d = (int64_t)blockIdx.y * blockDim.x + threadIdx.x;
+    int64_t r = (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
     float v;
 
     if (r >= y.shape[0] || d >= y.shape[1])
         return;
-    v = sums[r * y.shape[1] + d] * tensor_scale(w);
+    v = (float)sums[r * y.shape[1] + d] * tensor_scale(w);
     elem_store(y, r * y.stride[0] + d, finished(v, x, w, bias, r, d));
 }
 
-/* Threads 32 x 8 over [s, d]. */
+/* Threads 8 x 32 over [s, d]. */
 static dim3 grid_of(const struct tensor *y)
 {
-    return dim3((unsigned)((y->shape[1] + 31) / 32), (unsigned)((y->shape[0] + 7) / 8));
+    return dim3((unsigned)((y->shape[0] + 7) / 8), (unsigned)((y->shape[1] + 31) / 32));
 }
 
 static const float *vector_of(const struct tensor *bias)
@@ -91,13 +91,33 @@ extern "C" cudaError_t linear_plain_launch(const struct tensor *y,
     return cudaGetLastError();
 }
 
-extern "C" cudaError_t linear_finish_launch(const struct tensor *y, const float *sums,
+extern "C" cudaError_t linear_finish_launch(const struct tensor *y, const void *sums,
                                             const struct tensor *x,
                                             const struct tensor *w,
                                             const struct tensor *bias,
                                             cudaStream_t stream)
 {
-    finish_kernel<<<grid_of(y), dim3(32, 8), 0, stream>>>(*y, sums, *x, *w,
-                                                          vector_of(bias));
+    if (x->dtype == DT_I8)
+        finish_kernel<<<grid_of(y), dim3(32, 8), 0, stream>>>(
+            *y, (const int *)sums, *x, *w, vector_of(bias));
+    else
+        finish_kernel<<<grid_of(y), dim3(32, 8), 0, stream>>>(
+            *y, (const float *)sums, *x, *w, vector_of(bias));
+    return cudaGetLastError();
+}
+
+static __global__ void cast_kernel(struct tensor dst, struct tensor src)
+{
+    int64_t d = (int64_t)blockIdx.y * blockDim.x + threadIdx.x;
+    int64_t r = (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
+
+    if (r < src.shape[0] && d < src.shape[1])
+        elem_store(dst, r * dst.stride[0] + d, elem_load(src, r * src.stride[0] + d));
+}
+
+extern "C" cudaError_t linear_cast_launch(const struct tensor *dst,
+                                          const struct tensor *src, cudaStream_t stream)
+{
+    cast_kernel<<<grid_of(src), dim3(32, 8), 0, stream>>>(*dst, *src);
     return cudaGetLastError();
 }

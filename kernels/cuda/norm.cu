@@ -1,4 +1,7 @@
-/* norm.cu - norm + modulate -> operand, and activations -> operand: a block per row */
+/* norm.cu - norm, gated residual and norm, activations -> operand: rows by teams
+ *
+ * A row is read once into shared memory; a warp takes a narrow one, a block a wide one.
+ */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
@@ -21,25 +24,25 @@ static __device__ float table_value(const struct tensor &t, const struct norm_vi
     return ((const float *)t.data)[f * t.stride[0] + col];
 }
 
-/* Sum over the row of x, or of (x - mean)^2. */
-static __device__ double row_total(const struct tensor &x, int64_t row, bool squares,
+/* Sum over the row, or of (value - mean)^2. */
+template <int TEAM>
+static __device__ double row_total(const float *cache, int64_t cols, bool squares,
                                    double mean)
 {
     double sum = 0.0;
 
-    for (int64_t c = threadIdx.x; c < x.shape[1]; c += BLOCK) {
-        double v = (double)row_value(x, row, c) - mean;
+    for (int64_t c = threadIdx.x % TEAM; c < cols; c += TEAM) {
+        double v = (double)cache[c] - mean;
 
         sum += squares ? v * v : v;
     }
-    return block_join<add_op, BLOCK>(sum);
+    return team_join<add_op, TEAM>(sum);
 }
 
-static __device__ float norm_value(const struct tensor &x, const struct norm_view &n,
-                                   int64_t row, int64_t col, float mean, float factor)
+static __device__ float norm_value(float v, const struct norm_view &n, int64_t row,
+                                   int64_t col, float mean, float factor)
 {
-    float v = (row_value(x, row, col) - mean) * factor;
-
+    v = (v - mean) * factor;
     if (n.weight.data)
         v *= ((const float *)n.weight.data)[col];
     if (n.bias.data)
@@ -52,23 +55,38 @@ static __device__ float norm_value(const struct tensor &x, const struct norm_vie
     return v;
 }
 
-static __global__ void norm_kernel(struct tensor out, struct tensor x,
-                                   struct norm_view n)
+/* out = norm of the row in `cache`, where each thread put the columns it visits. */
+template <int TEAM>
+static __device__ void norm_row(const struct tensor &out, const struct norm_view &n,
+                                int64_t row, float *cache)
 {
-    int64_t row = blockIdx.x;
-    double d = (double)x.shape[1];
+    double d = (double)out.shape[1];
     double mean = 0.0, squares, factor;
 
     if (n.kind == NORM_LAYER)
-        mean = row_total(x, row, false, 0.0) / d;
-    squares = row_total(x, row, true, mean);
+        mean = row_total<TEAM>(cache, out.shape[1], false, 0.0) / d;
+    squares = row_total<TEAM>(cache, out.shape[1], true, mean);
     if (n.kind == NORM_L2)
         factor = sqrt(d) / fmax(sqrt(squares), (double)n.eps);
     else
         factor = 1.0 / sqrt(squares / d + (double)n.eps);
-    row_emit(out, row, [&](int64_t c) {
-        return norm_value(x, n, row, c, (float)mean, (float)factor);
+    row_emit<TEAM>(out, row, cache, [&](int64_t c) {
+        return norm_value(cache[c], n, row, c, (float)mean, (float)factor);
     });
+}
+
+template <int TEAM>
+static __global__ void __launch_bounds__(BLOCK)
+    norm_kernel(struct tensor out, struct tensor x, struct norm_view n)
+{
+    int64_t row = team_row<TEAM>();
+    float *cache = team_cache<TEAM>(x.shape[1]);
+
+    if (row >= x.shape[0])
+        return;
+    for (int64_t c = threadIdx.x % TEAM; c < x.shape[1]; c += TEAM)
+        cache[c] = row_value(x, row, c);
+    norm_row<TEAM>(out, n, row, cache);
 }
 
 static struct tensor view_of(const struct tensor *t)
@@ -78,31 +96,69 @@ static struct tensor view_of(const struct tensor *t)
     return t ? *t : none;
 }
 
+static struct norm_view norm_view_of(const struct norm *n)
+{
+    return {n->kind,           n->act,
+            n->eps,            view_of(n->weight),
+            view_of(n->bias),  view_of(n->scale),
+            view_of(n->shift), n->first_token,
+            n->tokens_per_frame};
+}
+
 extern "C" cudaError_t norm_launch(const struct op_norm *a, cudaStream_t stream)
 {
-    const struct norm *n = &a->norm;
-    struct norm_view v = {n->kind,
-                          n->act,
-                          n->eps,
-                          view_of(n->weight),
-                          view_of(n->bias),
-                          view_of(n->scale),
-                          view_of(n->shift),
-                          n->first_token,
-                          n->tokens_per_frame};
+    return teams_launch(norm_kernel<WARP>, norm_kernel<BLOCK>, a->x->shape[0],
+                        a->x->shape[1], stream, *a->out, *a->x,
+                        norm_view_of(&a->norm));
+}
 
-    norm_kernel<<<(unsigned)a->x->shape[0], BLOCK, 0, stream>>>(*a->out, *a->x, v);
-    return cudaGetLastError();
+/* ---- residual ------------------------------------------------------------------ */
+
+/* The new x is rounded to its type before it is normalised. */
+template <int TEAM>
+static __global__ void __launch_bounds__(BLOCK)
+    residual_kernel(struct tensor x, struct tensor y, struct tensor gate,
+                    struct tensor out, struct norm_view n)
+{
+    int64_t row = team_row<TEAM>();
+    float *cache = team_cache<TEAM>(x.shape[1]);
+
+    if (row >= x.shape[0])
+        return;
+    for (int64_t c = threadIdx.x % TEAM; c < x.shape[1]; c += TEAM) {
+        int64_t at = row * x.stride[0] + c;
+        float v = row_value(y, row, c);
+
+        if (gate.data)
+            v *= table_value(gate, n, row, c);
+        v += elem_load(x, at);
+        elem_store(x, at, v);
+        cache[c] = x.dtype == DT_F32 ? v : __bfloat162float(__float2bfloat16_rn(v));
+    }
+    if (out.data)
+        norm_row<TEAM>(out, n, row, cache);
+}
+
+extern "C" cudaError_t residual_launch(const struct op_residual *a, cudaStream_t stream)
+{
+    return teams_launch(residual_kernel<WARP>, residual_kernel<BLOCK>, a->x->shape[0],
+                        a->x->shape[1], stream, *a->x, *a->y, view_of(a->gate),
+                        view_of(a->out), norm_view_of(&a->norm));
 }
 
 /* ---- act ----------------------------------------------------------------------- */
 
-static __global__ void act_kernel(struct tensor out, struct tensor x,
-                                  struct tensor gated, enum act_kind act)
+template <int TEAM>
+static __global__ void __launch_bounds__(BLOCK)
+    act_kernel(struct tensor out, struct tensor x, struct tensor gated,
+               enum act_kind act)
 {
-    int64_t row = blockIdx.x;
+    int64_t row = team_row<TEAM>();
+    float *cache = team_cache<TEAM>(x.shape[1]);
 
-    row_emit(out, row, [&](int64_t c) {
+    if (row >= x.shape[0])
+        return;
+    row_emit<TEAM>(out, row, cache, [&](int64_t c) {
         float v = act_value(act, row_value(x, row, c));
 
         return gated.data ? v * row_value(gated, row, c) : v;
@@ -111,7 +167,7 @@ static __global__ void act_kernel(struct tensor out, struct tensor x,
 
 extern "C" cudaError_t act_launch(const struct op_act *a, cudaStream_t stream)
 {
-    act_kernel<<<(unsigned)a->x->shape[0], BLOCK, 0, stream>>>(
-        *a->out, *a->x, view_of(a->gated), a->act);
-    return cudaGetLastError();
+    return teams_launch(act_kernel<WARP>, act_kernel<BLOCK>, a->x->shape[0],
+                        a->x->shape[1], stream, *a->out, *a->x, view_of(a->gated),
+                        a->act);
 }

@@ -25,6 +25,18 @@ struct pair {
         __VA_ARGS__   \
     }
 
+/* Call an op on both sides; `host` and `dev` are its args. */
+#define BOTH(r, op, host, dev)                                                   \
+    do {                                                                         \
+        struct err err_ = ERR_INIT;                                              \
+                                                                                 \
+        must(ops_##op((r)->ref, (r)->ref_q, host, &err_), &err_, #op " on ref"); \
+        must(ops_##op((r)->gpu, (r)->gpu_q, dev, &err_), &err_, #op " on cuda"); \
+    } while (0)
+
+/* test_rest_gpu.c */
+void rest_all(struct rig *r);
+
 /* Ends the program with the text unless `st` is ST_OK. */
 void must(enum status st, const struct err *e, const char *what);
 

@@ -1,7 +1,7 @@
-/* test_ops_gpu.c - six ops on the GPU against the reference, and none of them waits
+/* test_ops_gpu.c - ops on the GPU against the reference, and none of them waits
  *
  * Linear, norm, heads, attention, gather and act, behind the table of ops.h, with float
- * and 8-bit operands. The last part puts a chain of them behind an op that runs long,
+ * and 8-bit operands; test_rest_gpu.c has the others. The last part puts a chain of them behind an op that runs long,
  * looks at how long the host was held up, and compares what the chain made.
  */
 #include <math.h>
@@ -11,15 +11,6 @@
 #include "tests/tolerance.h"
 
 static const enum dtype outs[] = {DT_F32, DT_BF16, DT_E4M3, DT_I8};
-
-/* Call an op on both sides; `host` and `dev` are its args. */
-#define BOTH(r, op, host, dev)                                                   \
-    do {                                                                         \
-        struct err err_ = ERR_INIT;                                              \
-                                                                                 \
-        must(ops_##op((r)->ref, (r)->ref_q, host, &err_), &err_, #op " on ref"); \
-        must(ops_##op((r)->gpu, (r)->gpu_q, dev, &err_), &err_, #op " on cuda"); \
-    } while (0)
 
 static double out_limit(enum dtype dt)
 {
@@ -45,7 +36,13 @@ static const struct linear_case {
     {127, 40, 96, DT_BF16, DT_E4M3, DT_F32, false, TOL_OP_F32},
     {127, 40, 96, DT_I8, DT_I8, DT_F32, false, TOL_OP_F32},
     {128, 64, 100, DT_I8, DT_I8, DT_BF16, true, TOL_OP_BF16},
+    {300, 256, 512, DT_I8, DT_I8, DT_BF16, true, TOL_OP_BF16},
+    {300, 256, 512, DT_I8, DT_I8, DT_F32, false, TOL_OP_F32},
     {65, 24, 40, DT_F32, DT_F32, DT_F32, false, TOL_OP_F32},
+    {65, 25, 41, DT_F32, DT_F32, DT_F32, false, TOL_OP_F32},
+    {300, 256, 512, DT_F32, DT_BF16, DT_F32, false, TOL_OP_F32},
+    {300, 256, 512, DT_BF16, DT_F32, DT_BF16, false, TOL_OP_BF16},
+    {300, 256, 512, DT_BF16, DT_E4M3, DT_BF16, false, TOL_OP_BF16},
 };
 
 static void linear_one(struct rig *r, const struct linear_case *c)
@@ -103,6 +100,8 @@ static void linear_all(struct rig *r)
         linear_one(r, &linears[i]);
     linear_rows(r, DT_E4M3, "linear e4m3: values that depend on the number of rows");
     linear_rows(r, DT_BF16, "linear bf16: values that depend on the number of rows");
+    linear_rows(r, DT_F32, "linear f32: values that depend on the number of rows");
+    linear_rows(r, DT_I8, "linear i8: values that depend on the number of rows");
     pairs_clear(r);
 }
 
@@ -527,18 +526,7 @@ static void chain_all(struct rig *r)
     pairs_clear(r);
 }
 
-/* ---- an op that is not there, and speed ---------------------------------------- */
-
-static void unbuilt(struct rig *r)
-{
-    struct pair x = random2(r, DT_F32, 4, 8), y = pair2(r, DT_F32, 4, 8);
-    struct err e = ERR_INIT;
-    enum status st = ops_convert(r->gpu, r->gpu_q, &(struct op_convert){&y.dev, &x.dev},
-                                 &e);
-
-    table_row("an op that is not built says so", st == ST_UNBUILT ? 0.0 : 1.0, 0.0);
-    pairs_clear(r);
-}
+/* ---- speed ---------------------------------------------------------------------- */
 
 static void fp8_speed(struct rig *r)
 {
@@ -572,7 +560,7 @@ int main(void)
     rows_all(&r);
     heads_all(&r);
     attention_all(&r);
-    unbuilt(&r);
+    rest_all(&r);
     chain_all(&r);
     fp8_speed(&r);
     failed = table_print();

@@ -1,0 +1,300 @@
+/* test_rest_gpu.c - residual, key sums, values, merging, convolution and small ops
+ *
+ * Each on the GPU against the reference, float results within a tolerance, codes and
+ * integers bit for bit.
+ */
+#include <math.h>
+#include <stdio.h>
+
+#include "tests/gpu/gpu_rig.h"
+#include "tests/tolerance.h"
+
+static const enum dtype outs[] = {DT_F32, DT_BF16, DT_E4M3, DT_I8};
+
+static double out_limit(enum dtype dt)
+{
+    return dt == DT_F32 ? TOL_OP_F32 : dt == DT_BF16 ? TOL_OP_BF16 : 0.0;
+}
+
+/* ---- residual ------------------------------------------------------------------ */
+
+static void residual_one(struct rig *r, int i)
+{
+    int64_t d = i % 2 ? 1536 : 100;
+    struct pair x = random2(r, i % 3 ? DT_F32 : DT_BF16, 130, d);
+    struct pair y = random2(r, i % 4 < 2 ? DT_BF16 : DT_F32, 130, d);
+    struct pair gate = random2(r, DT_F32, 4, d), scale = random2(r, DT_F32, 4, d);
+    struct pair out = pair2(r, outs[i % 4], 130, d);
+    struct norm n = {.kind = NORM_LAYER, .eps = 1e-6f};
+    struct op_residual host = {&x.host, &y.host, &gate.host, &out.host, n};
+    struct op_residual dev = {&x.dev, &y.dev, &gate.dev, &out.dev, n};
+    char name[64];
+
+    if (i % 3 == 1)
+        pair_pending(r, &y);
+    if (i % 5 == 4)
+        host.gate = dev.gate = NULL;
+    if (i % 6 == 5)
+        host.out = dev.out = NULL;
+    host.norm.first_token = dev.norm.first_token = 7;
+    host.norm.tokens_per_frame = dev.norm.tokens_per_frame = 50;
+    host.norm.scale = host.norm.shift = &scale.host;
+    dev.norm.scale = dev.norm.shift = &scale.dev;
+    BOTH(r, residual, &host, &dev);
+    snprintf(name, sizeof(name), "residual %s + %s, %d wide", dtype_name(x.host.dtype),
+             dtype_name(y.host.dtype), (int)d);
+    table_compare(r, name, &x, out_limit(x.host.dtype));
+    snprintf(name, sizeof(name), "  its norm -> %s", dtype_name(out.host.dtype));
+    if (host.out)
+        table_compare(r, name, &out, out_limit(out.host.dtype));
+}
+
+/* ---- values, key sums, merging ------------------------------------------------- */
+
+enum { HEADS = 5, DIM = 72, PARTS = 2 };
+
+static void values_one(struct rig *r, int i)
+{
+    static const enum dtype types[] = {DT_F32, DT_BF16, DT_E4M3};
+    static const int begin[PARTS] = {0, 3}, heads[PARTS] = {3, 2};
+    struct pair y = random2(r, i % 2 ? DT_F32 : DT_BF16, 131, HEADS * DIM);
+    struct pair part[PARTS];
+    struct head_part host[PARTS], dev[PARTS];
+    bool turned = types[i % 3] == DT_E4M3;
+
+    if (i % 4 == 1)
+        pair_pending(r, &y);
+    for (int p = 0; p < PARTS; p++) {
+        part[p] = turned ? pair_make(r, DT_E4M3, 3, SHAPE(heads[p], DIM, 384), 1, 128)
+                         : pair_make(r, types[i % 3], 3, SHAPE(heads[p], 131, DIM), 0,
+                                     0);
+        host[p] = (struct head_part){begin[p], heads[p], part[p].host};
+        dev[p] = (struct head_part){begin[p], heads[p], part[p].dev};
+    }
+    BOTH(r, values, (&(struct op_values){host, PARTS, &y.host, DIM}),
+         (&(struct op_values){dev, PARTS, &y.dev, DIM}));
+    for (int p = 0; p < PARTS; p++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "values %s -> %s part %d",
+                 dtype_name(y.host.dtype), dtype_name(types[i % 3]), p);
+        table_compare(r, name, &part[p], out_limit(types[i % 3]));
+    }
+}
+
+/* Sums of integers that came out of the same fp32 steps: equal. */
+static void key_sum_one(struct rig *r, int64_t first, int64_t every)
+{
+    struct pair y = random2(r, DT_BF16, 1000, HEADS * DIM);
+    struct pair weight = pair_random(r, DT_F32, 1, SHAPE(HEADS * DIM), 0, 0);
+    struct pair acc = pair_make(r, DT_I64, 1, SHAPE(HEADS * DIM), 0, 0);
+    struct pair count = pair_make(r, DT_I64, 1, SHAPE(1), 0, 0);
+    struct op_key_sum host = {.acc = &acc.host,
+                              .count = &count.host,
+                              .y = &y.host,
+                              .weight = &weight.host,
+                              .eps = 1e-6f,
+                              .head_dim = DIM,
+                              .first_token = first,
+                              .every = every};
+    struct op_key_sum dev = host;
+    char name[64];
+
+    pair_pending(r, &y);
+    dev.acc = &acc.dev;
+    dev.count = &count.dev;
+    dev.y = &y.dev;
+    dev.weight = &weight.dev;
+    BOTH(r, key_sum, &host, &dev);
+    BOTH(r, key_sum, &host, &dev);
+    snprintf(name, sizeof(name), "key_sum from %d every %d", (int)first, (int)every);
+    table_compare(r, name, &acc, 1e-12);
+    table_compare(r, "  its count", &count, 0.0);
+}
+
+static void merge_one(struct rig *r)
+{
+    struct pair o = pair_random(r, DT_F32, 3, SHAPE(70, 3, DIM), 0, 0);
+    struct pair part = pair_random(r, DT_F32, 3, SHAPE(70, 3, DIM), 0, 0);
+    struct pair lse = random2(r, DT_F32, 3, 70), lse_part = random2(r, DT_F32, 3, 70);
+
+    ((float *)lse.host.data)[5] = -INFINITY;
+    ((float *)lse_part.host.data)[9] = -INFINITY;
+    ((float *)lse.host.data)[80] = ((float *)lse_part.host.data)[80] = -200.0f;
+    pair_send(r, &lse);
+    pair_send(r, &lse_part);
+    BOTH(r, attn_merge,
+         (&(struct op_attn_merge){&o.host, &lse.host, &part.host, &lse_part.host}),
+         (&(struct op_attn_merge){&o.dev, &lse.dev, &part.dev, &lse_part.dev}));
+    table_compare(r, "attn_merge", &o, TOL_OP_F32);
+    table_compare(r, "  its log-sum-exp", &lse, TOL_OP_F32);
+}
+
+/* ---- convolution --------------------------------------------------------------- */
+
+static const struct conv_case {
+    int64_t t, h, w, c, o, k[3];
+    int lo[3], hi[3], stride[3], up;
+    enum dtype x, weight, y;
+    bool residual;
+} convs[] = {
+    {5, 7, 9, 16, 24, {3, 3, 3}, {2, 1, 1}, {0, 1, 1}, {1, 1, 1}, 1, DT_F32, DT_F32,
+     DT_F32, false},
+    {5, 7, 9, 16, 24, {3, 3, 3}, {2, 1, 1}, {0, 1, 1}, {1, 1, 1}, 1, DT_BF16, DT_BF16,
+     DT_BF16, true},
+    {3, 6, 5, 20, 3, {1, 3, 3}, {0, 1, 1}, {0, 1, 1}, {1, 1, 1}, 2, DT_BF16, DT_F32,
+     DT_F32, false},
+    {2, 9, 8, 12, 16, {1, 3, 3}, {0, 0, 0}, {0, 1, 1}, {1, 2, 2}, 1, DT_F32, DT_F32,
+     DT_BF16, true},
+    {4, 5, 6, 96, 192, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}, {1, 1, 1}, 1, DT_F32, DT_BF16,
+     DT_F32, true},
+    {7, 4, 4, 8, 8, {3, 1, 1}, {2, 0, 0}, {0, 0, 0}, {2, 1, 1}, 1, DT_F32, DT_F32,
+     DT_F32, false},
+};
+
+static void conv_one(struct rig *r, const struct conv_case *c)
+{
+    struct pair x = pair_random(r, c->x, 4, SHAPE(c->t, c->h, c->w, c->c), 0, 0);
+    struct pair w = pair_random(r, c->weight, 5,
+                                SHAPE(c->o, c->k[0], c->k[1], c->k[2], c->c), 0, 0);
+    struct pair bias = pair_random(r, DT_F32, 1, SHAPE(c->o), 0, 0);
+    struct op_conv host = {.upsample = c->up}, dev;
+    const int64_t in[3] = {c->t, c->h * c->up, c->w * c->up};
+    int64_t y_shape[4] = {0, 0, 0, c->o};
+    struct pair y, res;
+
+    for (int i = 0; i < 3; i++) {
+        host.pad_lo[i] = c->lo[i];
+        host.pad_hi[i] = c->hi[i];
+        host.stride[i] = c->stride[i];
+        y_shape[i] = (in[i] + c->lo[i] + c->hi[i] - c->k[i]) / c->stride[i] + 1;
+    }
+    y = pair_make(r, c->y, 4, y_shape, 0, 0);
+    res = pair_random(r, c->y, 4, y_shape, 0, 0);
+    dev = host;
+    host.y = &y.host;
+    host.x = &x.host;
+    host.weight = &w.host;
+    host.bias = &bias.host;
+    host.residual = c->residual ? &res.host : NULL;
+    dev.y = &y.dev;
+    dev.x = &x.dev;
+    dev.weight = &w.dev;
+    dev.bias = &bias.dev;
+    dev.residual = c->residual ? &res.dev : NULL;
+    BOTH(r, conv, &host, &dev);
+    table_compare(r, "conv", &y, out_limit(c->y));
+}
+
+/* ---- small things -------------------------------------------------------------- */
+
+static void convert_all(struct rig *r)
+{
+    static const enum dtype from[] = {DT_F32, DT_BF16, DT_F16, DT_F64};
+
+    for (int i = 0; i < 16; i++) {
+        struct pair src = random2(r, from[i / 4], 77, 130);
+        struct pair dst = pair2(r, outs[i % 4], 77, 130);
+        char name[64];
+
+        BOTH(r, convert, (&(struct op_convert){&dst.host, &src.host}),
+             (&(struct op_convert){&dst.dev, &src.dev}));
+        snprintf(name, sizeof(name), "convert %s -> %s", dtype_name(from[i / 4]),
+                 dtype_name(outs[i % 4]));
+        table_compare(r, name, &dst, 0.0);
+    }
+}
+
+/* Axes swapped: strides on both sides. */
+static void convert_strided(struct rig *r)
+{
+    struct pair src = pair_random(r, DT_F32, 3, SHAPE(6, 7, 11), 0, 0);
+    struct pair dst = pair_make(r, DT_BF16, 3, SHAPE(7, 6, 11), 0, 0);
+    struct tensor host = dst.host, dev = dst.dev;
+
+    host.shape[0] = dev.shape[0] = 6;
+    host.shape[1] = dev.shape[1] = 7;
+    host.stride[0] = dev.stride[0] = dst.host.stride[1];
+    host.stride[1] = dev.stride[1] = dst.host.stride[0];
+    BOTH(r, convert, (&(struct op_convert){&host, &src.host}),
+         (&(struct op_convert){&dev, &src.dev}));
+    table_compare(r, "convert with swapped axes", &dst, 0.0);
+}
+
+static void rows_and_sinusoids(struct rig *r)
+{
+    struct pair table = random2(r, DT_BF16, 50, 40), out = pair2(r, DT_F32, 9, 40);
+    struct pair ids = pair_make(r, DT_I32, 1, SHAPE(9), 0, 0);
+    struct pair t = pair_random(r, DT_F32, 1, SHAPE(7), 0, 0);
+    struct pair waves = pair2(r, DT_F32, 7, 256);
+
+    for (int i = 0; i < 9; i++)
+        ((int32_t *)ids.host.data)[i] = i * 31 % 50;
+    for (int i = 0; i < 7; i++)
+        ((float *)t.host.data)[i] *= 500.0f;
+    pair_send(r, &ids);
+    pair_send(r, &t);
+    BOTH(r, rows, (&(struct op_rows){&out.host, &table.host, &ids.host}),
+         (&(struct op_rows){&out.dev, &table.dev, &ids.dev}));
+    BOTH(r, sinusoid, (&(struct op_sinusoid){&waves.host, &t.host}),
+         (&(struct op_sinusoid){&waves.dev, &t.dev}));
+    table_compare(r, "rows", &out, 0.0);
+    table_compare(r, "sinusoid", &waves, TOL_OP_F32);
+}
+
+static void combine_and_pixels(struct rig *r)
+{
+    struct pair x = random2(r, DT_F32, 60, 64), out = pair2(r, DT_F32, 60, 64);
+    struct pair y = random2(r, DT_F32, 60, 64), coef = random2(r, DT_F32, 3, 2);
+    struct pair film = random2(r, DT_F32, 60, 64), bytes = pair2(r, DT_U8, 60, 64);
+    struct op_combine host = {.out = &x.host,
+                              .in = {&x.host, &y.host},
+                              .n = 2,
+                              .coef = &coef.host,
+                              .first_token = 3,
+                              .tokens_per_frame = 25};
+    struct op_combine dev = host;
+
+    bytes.host.scales.kind = bytes.dev.scales.kind = SCALE_NONE;
+    dev.out = &x.dev;
+    dev.in[0] = &x.dev;
+    dev.in[1] = &y.dev;
+    dev.coef = &coef.dev;
+    BOTH(r, unpatch, (&(struct op_unpatch){&out.host, &y.host}),
+         (&(struct op_unpatch){&out.dev, &y.dev}));
+    BOTH(r, combine, &host, &dev);
+    BOTH(r, pixels, (&(struct op_pixels){&bytes.host, &film.host}),
+         (&(struct op_pixels){&bytes.dev, &film.dev}));
+    table_compare(r, "unpatch", &out, 0.0);
+    table_compare(r, "combine in place", &x, 0.0);
+    table_compare(r, "pixels", &bytes, 0.0);
+}
+
+/* More than fits the pinned slots, both ways. */
+static void copy_large(struct rig *r)
+{
+    struct pair p = random2(r, DT_F32, 3000, 5003);
+
+    table_compare(r, "60 MB to the GPU and back", &p, 0.0);
+}
+
+void rest_all(struct rig *r)
+{
+    for (int i = 0; i < 12; i++)
+        residual_one(r, i);
+    pairs_clear(r);
+    for (int i = 0; i < 6; i++)
+        values_one(r, i);
+    key_sum_one(r, 0, 1);
+    key_sum_one(r, 5, 16);
+    merge_one(r);
+    for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++)
+        conv_one(r, &convs[i]);
+    pairs_clear(r);
+    convert_all(r);
+    convert_strided(r);
+    rows_and_sinusoids(r);
+    combine_and_pixels(r);
+    copy_large(r);
+    pairs_clear(r);
+}
