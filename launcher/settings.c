@@ -237,6 +237,11 @@ static bool json_is_off(struct json_value v)
     }
 }
 
+static bool is_words(enum option_type type)
+{
+    return type == OPT_TEXT || type == OPT_CHOICE || type == OPT_SIZE;
+}
+
 static enum status member_take(struct settings_doc *d, struct json_value v,
                                struct err *e)
 {
@@ -250,6 +255,11 @@ static enum status member_take(struct settings_doc *d, struct json_value v,
         return ST_OK;
     if (table[i].type == OPT_UNBUILT && json_is_off(v))
         return ST_OK;
+    if (d->set.source[i] == SOURCE_FILE)
+        return err_set(e, ST_USAGE, "'%s' says '%s' a second time", json_key(v),
+                       table[i].name);
+    if (is_words(table[i].type) && json_kind(v) != JSON_STRING)
+        return json_refuse(v, e, "must be a string");
     TRY(json_as_text(v, number, sizeof(number), &text, e));
     return option_assign(&d->set, i, text, SOURCE_FILE, e);
 }
@@ -263,7 +273,7 @@ enum status settings_from_json(struct settings_doc *d, struct json_value object,
         return json_refuse(object, e, "a job must be an object");
     for (struct json_value v = json_first(object); json_exists(v); v = json_next(v)) {
         st = member_take(d, v, e);
-        if (st == ST_USAGE)
+        if (st == ST_USAGE || st == ST_UNBUILT)
             err_prefix(e, "'%s'", json_name(object.doc));
         TRY(st);
     }
