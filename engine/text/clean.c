@@ -229,9 +229,14 @@ static enum status copy_runes(struct runes *to, const uint32_t *v, size_t n,
     return ST_OK;
 }
 
-/* Three buffers that the whole cleaning works in. */
+/* Runes that passes over lines may look at, together: entities within entities are
+ * repaired one level per pass, and 16 000 levels fit into 64 KiB. About a second. */
+enum { WORK_MAX = 1 << 24 };
+
+/* Three buffers that the whole cleaning works in, and what is done already. */
 struct bench {
     struct runes line, before, spare;
+    size_t work;
 };
 
 /* Fix b->line until nothing changes. */
@@ -243,6 +248,11 @@ static enum status fix_line(struct bench *b, bool entities, struct err *e)
     };
 
     do {
+        b->work += b->line.n;
+        if (b->work > WORK_MAX)
+            return err_set(e, ST_USAGE,
+                           "impossible prompt: it is encoded too many times over to be "
+                           "repaired");
         TRY(copy_runes(&b->before, b->line.v, b->line.n, e));
         if (entities)
             TRY(apply(html_unescape_careful, &b->line, &b->spare, e));
@@ -320,7 +330,7 @@ release:
 enum status text_clean(const char *text, size_t n, char **out, struct err *e)
 {
     struct runes r = RUNES_INIT;
-    struct bench b = {RUNES_INIT, RUNES_INIT, RUNES_INIT};
+    struct bench b = {RUNES_INIT, RUNES_INIT, RUNES_INIT, 0};
     size_t bytes;
     enum status st;
 

@@ -20,11 +20,11 @@
 
 #include "kernels/base/err.h"
 
-enum { PROMPT_MAX_BYTES = 65536 };
+enum { PROMPT_MAX_BYTES = 1 << 20 };
 
 /* Clean `n` bytes of text. On ST_OK *out is NUL-terminated UTF-8 (maybe empty) that the
- * caller frees. A text longer than PROMPT_MAX_BYTES is ST_USAGE: a model reads 512
- * tokens, and repair may take time quadratic in the length. */
+ * caller frees. A text longer than PROMPT_MAX_BYTES is ST_USAGE, and so is one with
+ * entities in entities so deep that repair would take long. */
 enum status text_clean(const char *text, size_t n, char **out, struct err *e);
 
 #endif

@@ -114,11 +114,40 @@ static void too_long_a_prompt_is_refused(void **state)
     (void)state;
     memset(text, 'x', PROMPT_MAX_BYTES + 1);
     assert_int_equal(text_clean(text, PROMPT_MAX_BYTES + 1, &out, &e), ST_USAGE);
-    assert_string_equal(e.text, "prompt too long: 65537 bytes, 65536 at most");
+    assert_string_equal(e.text, "prompt too long: 1048577 bytes, 1048576 at most");
     assert_null(out);
     assert_int_equal(text_clean(text, PROMPT_MAX_BYTES, &out, &e), ST_OK);
     free(out);
     free(text);
+}
+
+/* "&" and `levels` times "amp;": every pass takes one level away. */
+static enum status nested_clean(size_t levels, char **out, struct err *e)
+{
+    size_t bytes = 1 + 4 * levels;
+    char *text = malloc(bytes + 1);
+    enum status st;
+
+    text[0] = '&';
+    for (size_t i = 0; i < levels; i++)
+        memcpy(text + 1 + 4 * i, "amp;", 4);
+    st = text_clean(text, bytes, out, e);
+    free(text);
+    return st;
+}
+
+static void endless_repair_is_refused(void **state)
+{
+    struct err e = ERR_INIT;
+    char *out = NULL;
+
+    (void)state;
+    assert_int_equal(nested_clean(100, &out, &e), ST_OK);
+    assert_string_equal(out, "&");
+    free(out);
+    out = NULL;
+    assert_int_equal(nested_clean(16000, &out, &e), ST_USAGE);
+    assert_null(out);
 }
 
 int main(void)
@@ -128,6 +157,7 @@ int main(void)
         cmocka_unit_test(reference_prompts_come_out_equal),
         cmocka_unit_test(random_bytes_settle),
         cmocka_unit_test(too_long_a_prompt_is_refused),
+        cmocka_unit_test(endless_repair_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
