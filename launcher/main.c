@@ -1,4 +1,5 @@
 /* main.c - finds the subcommand, runs it, and says in one line what went wrong */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,5 +138,8 @@ int main(int argc, char **argv)
         return status_exit_code(st);
     }
     st = launch(w, argc, (const char *const *)argv, &e);
+    if (st == ST_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        st = err_set(&e, ST_RESOURCE, "cannot write to standard output: %s",
+                     strerror(errno));
     return status_exit_code(world_end(w, st, &e));
 }
