@@ -1,7 +1,10 @@
 /* job.c - what is impossible about a job, said before anything is loaded */
 #include "engine/pipeline/job.h"
 
+#include <string.h>
+
 #include "engine/sample/matrix.h"
+#include "engine/text/clean.h"
 
 /* The VAE halves three times and the transformer's patches once more. */
 enum { SIZE_STEP = 16 };
@@ -95,12 +98,22 @@ static enum status matrices_check(const struct job *job, struct err *e)
     return st;
 }
 
+static enum status text_check(const char *name, const char *text, struct err *e)
+{
+    if (!text || strlen(text) <= PROMPT_MAX_BYTES)
+        return ST_OK;
+    return err_set(e, ST_USAGE, "impossible %s: %zu bytes, %d at most", name,
+                   strlen(text), PROMPT_MAX_BYTES);
+}
+
 enum status job_check(const struct job *job, const struct dit_config *dit,
                       struct err *e)
 {
     if (!job->prompt && !job->embeds)
         return err_set(e, ST_USAGE,
                        "missing prompt: give --prompt, --prompt_file or --embeds");
+    TRY(text_check("prompt", job->prompt, e));
+    TRY(text_check("negative_prompt", job->negative_prompt, e));
     TRY(side_check("width", job->size.width, e));
     TRY(side_check("height", job->size.height, e));
     if (!dit->diffusion_forcing)

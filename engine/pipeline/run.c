@@ -358,6 +358,32 @@ static enum status segments_run(struct run *r, struct err *e)
 
 /* ---- the whole ------------------------------------------------------------------- */
 
+/* The job as attributes job, job_1, job_2 …: one holds H5_TEXT_MAX bytes at most. Cut
+ * between characters. */
+static enum status job_save(struct h5_writer *w, const char *json, struct err *e)
+{
+    size_t left = json ? strlen(json) : 0;
+    char name[32] = "job";
+    enum status st = ST_OK;
+
+    for (int i = 1; left > 0 && st == ST_OK; i++) {
+        size_t len = left < H5_TEXT_MAX ? left : H5_TEXT_MAX;
+        char *part;
+
+        while (len < left && len > 1 && ((unsigned char)json[len] & 0xc0) == 0x80)
+            len--;
+        part = strndup(json, len);
+        if (!part)
+            return err_set(e, ST_RESOURCE, "out of memory: a job of %zu bytes", left);
+        st = h5_put_text(w, "", name, part, e);
+        free(part);
+        json += len;
+        left -= len;
+        snprintf(name, sizeof(name), "job_%d", i);
+    }
+    return st;
+}
+
 static enum status latents_save(const struct run *r, struct err *e)
 {
     int64_t dims[4] = {model_dit(r->p->model)->out_channels, r->g.segments.total,
@@ -375,8 +401,8 @@ static enum status latents_save(const struct run *r, struct err *e)
         st = h5_put_int(w, "", "fps", r->job->fps, e);
     if (st == ST_OK)
         st = h5_put_text(w, "", "model_digest", r->p->digest, e);
-    if (st == ST_OK && r->events->job_json)
-        st = h5_put_text(w, "", "job", r->events->job_json, e);
+    if (st == ST_OK)
+        st = job_save(w, r->events->job_json, e);
     if (st != ST_OK) {
         h5_abandon(w);
         return st;
