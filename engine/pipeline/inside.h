@@ -75,6 +75,7 @@ struct dit_shape geometry_shape(const struct pipeline *p, const struct geometry 
 struct run_memory {
     size_t scratch;   /* phases take turns */
     size_t kept;      /* contexts, and the decoder's caches of a long video */
+    size_t host;      /* latents and frames, beside the arenas */
     size_t workspace; /* of the queue */
     size_t encode, denoise, decode;
 };

@@ -72,7 +72,7 @@ struct pipeline_plan {
     double forward_flop, decode_flop; /* one forward; the whole decoding */
     size_t weight_bytes[3];           /* transformer, text encoder, VAE */
     size_t encode_bytes, denoise_bytes, decode_bytes; /* activations of each phase */
-    size_t kept_bytes; /* caches that live through phases */
+    size_t kept_bytes; /* what lives through phases: caches, latents, frames */
     size_t peak_bytes; /* of everything */
 };
 

@@ -114,6 +114,25 @@ static enum status dit_bytes(struct pipeline *p, const struct geometry *g,
     return ST_OK;
 }
 
+/* Beside the arenas: latents of the video, of a segment and of its rows, and frames on
+ * their way to the output or, chained through pixels, to the next segment. */
+static size_t host_bytes(const struct pipeline *p, const struct geometry *g,
+                         const struct job *job)
+{
+    size_t latent = (size_t)(model_dit(p->model)->out_channels * g->height * g->width) *
+                    sizeof(float);
+    size_t frame = (size_t)(job->size.height * job->size.width) * 3;
+    size_t latents = (size_t)(g->segments.total + 2 * g->longest) * latent;
+    size_t step = (size_t)(4 * p->vae_chunk) * frame;
+
+    if (!g->leads)
+        return latents;
+    if (!g->chained_pixels)
+        return latents + step;
+    return latents + step * (1 + sizeof(float)) +
+           (size_t)job->overlap_history * frame * sizeof(float);
+}
+
 enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
                             const struct job *job, int64_t text_rows,
                             struct run_memory *out, struct err *e)
@@ -123,6 +142,7 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
                          (int64_t)sizeof(float);
 
     memset(out, 0, sizeof(*out));
+    out->host = host_bytes(p, g, job);
     TRY(dit_bytes(p, g, job, text_rows, out, e));
     if (g->leads)
         TRY(vae_bytes(p, g, job, out, e));
@@ -186,8 +206,8 @@ static void plan_fill(const struct pipeline *p, const struct geometry *g,
     out->encode_bytes = memory->encode;
     out->denoise_bytes = memory->denoise;
     out->decode_bytes = memory->decode;
-    out->kept_bytes = memory->kept;
-    out->peak_bytes = memory->kept + memory->scratch + memory->workspace +
+    out->kept_bytes = memory->kept + memory->host;
+    out->peak_bytes = out->kept_bytes + memory->scratch + memory->workspace +
                       out->weight_bytes[0] + out->weight_bytes[1] +
                       out->weight_bytes[2];
 }
