@@ -104,11 +104,11 @@ while read -r model more; do
     at_least "$more stays within its plan" $(($(number peak_bytes) + own + 4194304)) "$(cat used)"
     at_least "$more: the plan is not a fantasy" "$(cat used)" $(($(number peak_bytes) / 2))
 done <<'END'
-wan --size 320x192 --num_frames 9
-wan --size 160x96 --num_frames 49 --guidance_scale 1
-wan --size 320x192 --num_frames 17 --vae_chunk 4 --precision bf16
-sky --size 160x96 --num_frames 65 --base_num_frames 33 --overlap_history 5
-sky --size 160x96 --num_frames 65 --base_num_frames 33 --overlap_history 5 --chain pixels
+wan --size 320x192 --num_frames 5
+wan --size 160x96 --num_frames 33 --guidance_scale 1
+wan --size 192x128 --num_frames 9 --vae_chunk 2 --precision bf16
+sky --size 160x96 --num_frames 29 --base_num_frames 17 --overlap_history 5
+sky --size 160x96 --num_frames 29 --base_num_frames 17 --overlap_history 5 --chain pixels
 END
 
 done_testing

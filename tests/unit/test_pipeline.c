@@ -166,15 +166,18 @@ static char negative_prompt[] =
     "画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，"
     "杂乱的背景，三条腿，背景人很多，倒着走";
 
-static void *golden_read(const char *name, enum dtype as, int64_t elements)
+static void *golden_read(const char *file, const char *name, enum dtype as,
+                         int64_t elements)
 {
     const struct stored *t;
     struct source *s;
     struct err e = ERR_INIT;
     void *x = calloc((size_t)elements, dtype_bytes(as));
 
-    assert_int_equal(
-        safetensors_open(FF_GOLDEN_DIR "/e2e/pipeline.safetensors", &s, &e), ST_OK);
+    char path[512];
+
+    snprintf(path, sizeof(path), FF_GOLDEN_DIR "/e2e/%s.safetensors", file);
+    assert_int_equal(safetensors_open(path, &s, &e), ST_OK);
     assert_int_equal(source_get(s, name, -1, NULL, &t, &e), ST_OK);
     assert_int_equal(stored_elements(t), elements);
     assert_int_equal(source_read_as(s, t, as, x, &e), ST_OK);
@@ -186,7 +189,7 @@ static void *golden_read(const char *name, enum dtype as, int64_t elements)
 static void noise_write(const char *path)
 {
     int64_t dims[4] = {16, 2, 2, 6};
-    float *noise = golden_read("noise", DT_F32, LATENTS);
+    float *noise = golden_read("pipeline", "noise", DT_F32, LATENTS);
     struct h5_writer *w;
     struct err e = ERR_INIT;
 
@@ -300,7 +303,7 @@ static void golden_run(const char *model, struct outcome *o)
 static void video_check(const struct outcome *o)
 {
     int64_t values = (int64_t)RGB * FRAMES * HEIGHT * WIDTH;
-    float *want = golden_read("video", DT_F32, values);
+    float *want = golden_read("pipeline", "video", DT_F32, values);
     int worst = 0;
 
     for (int64_t i = 0; i < values; i++) {
@@ -318,7 +321,7 @@ static void video_check(const struct outcome *o)
 
 static void equals_reference(void **state)
 {
-    double *want = golden_read("latents", DT_F64, LATENTS);
+    double *want = golden_read("pipeline", "latents", DT_F64, LATENTS);
     struct outcome o;
     double error;
 
@@ -348,6 +351,99 @@ static void layouts_and_names_do_not_matter(void **state)
         if (i > 0)
             assert_string_equal(first.digest, other.digest);
     }
+}
+
+/* ---- a long video ---------------------------------------------------------------- */
+
+enum { LONG_LATENTS = 16 * 8 * 2 * 4, LONG_ROWS = 7 };
+
+static void h5_put_golden(struct h5_writer *w, const char *as, const char *name,
+                          int rank, const int64_t *dims)
+{
+    int64_t elements = 1;
+    struct err e = ERR_INIT;
+    float *x;
+
+    for (int i = 0; i < rank; i++)
+        elements *= dims[i];
+    x = golden_read("forcing_long", name, DT_F32, elements);
+    assert_int_equal(h5_put(w, as, rank, dims, x, &e), ST_OK);
+    free(x);
+}
+
+static void long_noise_write(const char *path)
+{
+    int64_t dims[4] = {16, 5, 2, 4}, prefix[4] = {16, 2, 2, 4}, one = 16 * 2 * 2 * 4;
+    float *rows = golden_read("forcing_long", "prefix_noise1", DT_F32, LONG_ROWS * one);
+    struct h5_writer *w;
+    struct err e = ERR_INIT;
+    char name[64];
+
+    assert_int_equal(h5_create(path, true, &w, &e), ST_OK);
+    h5_put_golden(w, "initial/0", "noise0", 4, dims);
+    h5_put_golden(w, "initial/1", "noise1", 4, dims);
+    for (int row = 0; row < LONG_ROWS; row++) {
+        snprintf(name, sizeof(name), "prefix/1/%d", row);
+        assert_int_equal(h5_put(w, name, 4, prefix, rows + row * one, &e), ST_OK);
+    }
+    assert_int_equal(h5_commit(w, &e), ST_OK);
+    free(rows);
+}
+
+static void long_embeds_write(const char *path)
+{
+    struct h5_writer *w;
+    struct err e = ERR_INIT;
+
+    assert_int_equal(h5_create(path, true, &w, &e), ST_OK);
+    h5_put_golden(w, "text/cond", "cond", 2, (int64_t[]){6, 48});
+    h5_put_golden(w, "text/uncond", "uncond", 2, (int64_t[]){11, 48});
+    assert_int_equal(h5_commit(w, &e), ST_OK);
+}
+
+/* Two segments with a lag, chained in latents, the shared frames noised. */
+static void long_video_equals_reference(void **state)
+{
+    double *want = golden_read("forcing_long", "latents", DT_F64, LONG_LATENTS), error;
+    static float got[LONG_LATENTS];
+    struct h5_array a = {.path = "latents/x",
+                         .rank = 4,
+                         .dims = {16, 8, 2, 4},
+                         .max_count = LONG_LATENTS,
+                         .data = got};
+    char noise[512], embeds[512], latents[512], video[512];
+    struct pipeline_events none = {0};
+    struct job job = golden_job();
+    struct err e = ERR_INIT;
+
+    (void)state;
+    snprintf(noise, sizeof(noise), "%s", scratch_path(&dir, "long_noise.h5"));
+    snprintf(embeds, sizeof(embeds), "%s", scratch_path(&dir, "long_embeds.h5"));
+    snprintf(latents, sizeof(latents), "%s", scratch_path(&dir, "long.h5"));
+    snprintf(video, sizeof(video), "%s", scratch_path(&dir, "long.y4m"));
+    long_noise_write(noise);
+    long_embeds_write(embeds);
+    job.noise = noise;
+    job.embeds = embeds;
+    job.save_latents = latents;
+    job.output = video;
+    job.size = (struct option_size){32, 16};
+    job.num_frames = 29;
+    job.base_num_frames = 17;
+    job.overlap_history = 5;
+    job.addnoise_condition = 20;
+    job.ar_step = 1;
+    job.fps = 24;
+    job.inference_steps = 5;
+    job.guidance_scale = 3;
+    job.shift = 8;
+    job_run("forcing", &job, &none);
+    if (h5_read(latents, &a, 1, NULL, 0, &e) != ST_OK)
+        fail_msg("%s", e.text);
+    error = rel_l2(got, want, LONG_LATENTS);
+    print_message("long video: relative L2 %.2e\n", error);
+    assert_true(error <= TOL_SAMPLED_LATENT);
+    free(want);
 }
 
 /* ---- allocations ----------------------------------------------------------------- */
@@ -456,6 +552,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_reference),
         cmocka_unit_test(layouts_and_names_do_not_matter),
+        cmocka_unit_test(long_video_equals_reference),
         cmocka_unit_test(sampling_does_not_allocate),
         cmocka_unit_test(noised_prefix_does_not_allocate),
     };
