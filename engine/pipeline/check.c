@@ -61,15 +61,30 @@ static enum status inputs_check(const struct pipeline *p, const struct job *job,
 
 /* ---- memory ---------------------------------------------------------------------- */
 
-static size_t peak_of(struct pipeline *p, const struct job *job, int64_t frames)
+/* What the leader's machine must hold: the leader's plan, and the activations of the
+ * ranks beside it. */
+static enum status peak_of(struct pipeline *p, const struct job *job, size_t *out,
+                           struct err *e)
 {
-    struct job other = *job;
+    int others = world_facts(p->world)->node_size - 1;
+    struct pipeline_rank_plan rank = {0};
     struct pipeline_plan plan;
 
+    TRY(pipeline_plan(p, job, &plan, e));
+    if (others > 0)
+        TRY(pipeline_plan_rank(p, job, 1, &rank, e));
+    *out = plan.peak_bytes + (size_t)others * rank.activation_bytes;
+    return ST_OK;
+}
+
+static bool fits(struct pipeline *p, const struct job *job, int64_t frames,
+                 size_t bytes)
+{
+    struct job other = *job;
+    size_t peak;
+
     other.num_frames = frames;
-    if (pipeline_plan(p, &other, &plan, NULL) != ST_OK)
-        return SIZE_MAX;
-    return plan.peak_bytes;
+    return peak_of(p, &other, &peak, NULL) == ST_OK && peak <= bytes;
 }
 
 /* The most frames 4k + 1 of this size that fit into `bytes`, or 0. */
@@ -80,7 +95,7 @@ static int64_t frames_that_fit(struct pipeline *p, const struct job *job, size_t
     while (high - low > 1) {
         int64_t k = low + (high - low) / 2;
 
-        if (peak_of(p, job, 4 * k + 1) <= bytes)
+        if (fits(p, job, 4 * k + 1, bytes))
             low = k;
         else
             high = k;
@@ -91,27 +106,26 @@ static int64_t frames_that_fit(struct pipeline *p, const struct job *job, size_t
 static enum status memory_check(struct pipeline *p, const struct job *job,
                                 struct err *e)
 {
-    struct pipeline_plan plan;
-    size_t left;
+    size_t left, peak;
     int64_t frames;
 
     if (ops_facts(p->ops)->space != MEM_HOST)
         return ST_OK;
-    TRY(pipeline_plan(p, job, &plan, e));
+    TRY(peak_of(p, job, &peak, e));
     left = memory_available();
-    if (plan.peak_bytes <= left)
+    if (peak <= left)
         return ST_OK;
     frames = frames_that_fit(p, job, left);
     if (!frames)
         return err_set(e, ST_RESOURCE,
                        "not enough memory: the job needs %.2f GiB, %.2f GiB are "
                        "available; not even one frame of %lldx%lld would fit",
-                       (double)plan.peak_bytes / gib, (double)left / gib,
+                       (double)peak / gib, (double)left / gib,
                        (long long)job->size.width, (long long)job->size.height);
     return err_set(e, ST_RESOURCE,
                    "not enough memory: the job needs %.2f GiB, %.2f GiB are available; "
                    "%lld frames of %lldx%lld would fit",
-                   (double)plan.peak_bytes / gib, (double)left / gib, (long long)frames,
+                   (double)peak / gib, (double)left / gib, (long long)frames,
                    (long long)job->size.width, (long long)job->size.height);
 }
 

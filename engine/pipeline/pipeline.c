@@ -73,7 +73,8 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
                               struct err *e)
 {
     const struct choice *choice = choice_of((enum precision)opt->precision);
-    struct ops_options ops = {.threads = threads_of(opt)};
+    struct ops_options ops = {.threads = threads_of(opt),
+                              .device = world_facts(opt->world)->node_rank};
     struct model_options model = {.kind = (enum model_kind)opt->model_kind};
 
     if (opt->no_text)

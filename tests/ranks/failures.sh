@@ -71,6 +71,12 @@ refused "srun without PMIx" 2 "add --mpi=pmix"
 SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1 run generate "${JOB[@]}"
 is "srun without PMIx, second task" "$code$(cat "$root/out" "$root/err")" 2
 
+# Ranks that cannot agree any more end by force.
+start=$(now)
+"${MPIRUN[@]}" -n 3 "$(dirname "$FF")/ranks_world" torn >"$root/out" 2>"$root/err"
+is "torn world: exit code" "$?" 5
+at_least "torn world" 4 "$(since "$start")"
+
 # begin N: start a long run in the background and wait for its third step
 begin()
 {
