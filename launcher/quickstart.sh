@@ -15,10 +15,10 @@ build()
 {
     ./launcher/setup.sh
     cmake --preset cpu
-    cmake --build --preset cpu --parallel "$(nproc)"
+    cmake --build --preset cpu --parallel "$(nproc)" --target framefleet make_demo_model
     if ./launcher/have_cuda.sh; then
         cmake --preset gpu
-        cmake --build --preset gpu --parallel "$(nproc)"
+        cmake --build --preset gpu --parallel "$(nproc)" --target framefleet
     fi
 }
 
