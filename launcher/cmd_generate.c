@@ -63,6 +63,23 @@ static enum status run_check(const struct jobs *jobs, struct pipeline *p, struct
     return ST_OK;
 }
 
+/* Say how the ranks of a launch are laid out for a job. */
+static enum status ranks_note(struct progress *progress, const struct world *w,
+                              struct pipeline *p, const struct job *job, struct err *e)
+{
+    const struct world_facts *f = world_facts(w);
+    struct pipeline_plan plan;
+    char line[ERR_TEXT_BYTES];
+
+    if (f->size == 1)
+        return ST_OK;
+    TRY(pipeline_plan(p, job, &plan, e));
+    snprintf(line, sizeof(line), "%d ranks on %d %s, mesh %s", f->size, f->nodes,
+             f->nodes == 1 ? "host" : "hosts", plan.mesh);
+    progress_note(progress, "ranks", line);
+    return ST_OK;
+}
+
 static enum status job_run(struct pipeline *p, const struct settings_doc *d,
                            struct progress *progress, struct err *e)
 {
@@ -102,7 +119,9 @@ static enum status jobs_run(struct jobs *jobs, const struct world *w,
     progress_note(&progress, "model", pipeline_describe(p));
     st = ST_OK;
     for (int i = 0; i < jobs->n && st == ST_OK; i++) {
-        st = job_run(p, &jobs->doc[i], &progress, e);
+        st = ranks_note(&progress, w, p, &jobs->doc[i].values.job, e);
+        if (st == ST_OK)
+            st = job_run(p, &jobs->doc[i], &progress, e);
         if (st != ST_OK && jobs->n > 1)
             err_prefix(e, "job %d", i + 1);
     }
