@@ -167,12 +167,16 @@ static enum status values_cuda(void *self, struct queue *q, const struct op_valu
 static enum status attention_cuda(void *self, struct queue *q,
                                   const struct op_attention *a, struct err *e)
 {
+    const struct cuda *c = self;
+
     if (a->n_keys > LAUNCH_PARTS_MAX)
         return err_set(e, ST_UNBUILT, "attention: more than %d parts of keys on cuda",
                        LAUNCH_PARTS_MAX);
     if (a->queries[0].q.shape[2] > 1024)
         return err_set(e, ST_UNBUILT, "attention: heads wider than 1024 on cuda");
     TRY(device_enter(self, "attention", e));
+    if (c->hopper && attention_hopper_fits(a))
+        return cuda_said(attention_hopper_launch(a, q->stream), "attention", e);
     return cuda_said(attention_launch(a, q->stream), "attention", e);
 }
 
@@ -241,11 +245,18 @@ enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err
 {
     struct cuda *c = calloc(1, sizeof(*c));
     enum status st;
+    int major;
 
     if (!c)
         return err_set(e, ST_RESOURCE, "no memory for the cuda backend");
     c->device = opt->device;
     TRY_GOTO(st, device_enter(c, "cannot open the gpu", e), err_free);
+    TRY_GOTO(st,
+             cuda_said(cudaDeviceGetAttribute(
+                           &major, cudaDevAttrComputeCapabilityMajor, c->device),
+                       "cannot open the gpu", e),
+             err_free);
+    c->hopper = major == 9;
     if (cublasLtCreate(&c->blas) != CUBLAS_STATUS_SUCCESS) {
         st = err_set(e, ST_DEVICE, "cannot open cuBLASLt on gpu %d", c->device);
         goto err_free;

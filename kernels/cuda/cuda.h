@@ -23,6 +23,7 @@ struct gemm_plan {
 
 struct cuda {
     int device;
+    bool hopper; /* compute capability 9.0 */
     cublasLtHandle_t blas;
     struct gemm_plan plans[PLANS_MAX];
     int n_plans;

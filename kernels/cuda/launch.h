@@ -37,6 +37,10 @@ cudaError_t linear_cast_launch(const struct tensor *dst, const struct tensor *sr
 /* At most LAUNCH_PARTS_MAX parts of keys. */
 cudaError_t attention_launch(const struct op_attention *a, cudaStream_t stream);
 
+/* The same on the matrix unit of compute capability 9.0, for what fits it. */
+bool attention_hopper_fits(const struct op_attention *a);
+cudaError_t attention_hopper_launch(const struct op_attention *a, cudaStream_t stream);
+
 /* At most LAUNCH_PARTS_MAX parts, and as many to add. */
 cudaError_t gather_launch(const struct op_gather *a, cudaStream_t stream);
 

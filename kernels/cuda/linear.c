@@ -60,10 +60,10 @@ static bool fits_blas(const struct op_linear *a)
 }
 
 /* Is there anything to do after the raw product? A single scale of w is not left
- * pending, and i32 sums are never the result. */
+ * pending, i32 sums are never the result, and f32 factors give f32 sums. */
 static bool needs_finish(const struct op_linear *a)
 {
-    if (a->x->dtype == DT_I8)
+    if (a->x->dtype == DT_I8 || (factor_type(a) == DT_F32 && a->y->dtype != DT_F32))
         return true;
     if (a->pending)
         return a->w->scales.kind == SCALE_TENSOR;

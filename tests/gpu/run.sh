@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh - build and run everything that needs an NVIDIA GPU, on a machine that has one
 #
-#     tests/gpu/run.sh [ops] [program] [bench]        default: ops program
+#     tests/gpu/run.sh [ops] [program] [bench]        default: all
 #
 #     ops      every operation against the reference
 #     program  a small random model from prompt to video, latents against the cpu
@@ -14,7 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-parts=" ${*:-ops program} "
+parts=" ${*:-ops program bench} "
 kernels=build/gpu-kernels
 whole=build/gpu
 failed=0

@@ -130,6 +130,112 @@ static void merge_one(struct rig *r)
     table_compare(r, "  its log-sum-exp", &lse, TOL_OP_F32);
 }
 
+/* ---- attention on the matrix unit ---------------------------------------------- */
+
+static const struct fast_case {
+    bool codes;
+    enum dtype o;
+    bool biased, add;
+    int64_t keys[2];
+} fasts[] = {
+    {false, DT_F32, false, false, {128, 0}},  {false, DT_F32, false, false, {128, 203}},
+    {false, DT_BF16, true, false, {640, 77}}, {false, DT_F32, true, true, {7, 300}},
+    {false, DT_E4M3, false, false, {384, 5}}, {true, DT_F32, false, false, {128, 0}},
+    {true, DT_F32, false, false, {128, 203}}, {true, DT_BF16, true, false, {640, 77}},
+    {true, DT_F32, true, true, {7, 300}},     {true, DT_E4M3, false, false, {384, 5}},
+};
+
+static void fast_one(struct rig *r, const struct fast_case *c)
+{
+    enum { H = 3, D = 128 };
+    static const int64_t queries[2] = {70, 333};
+    struct attn_queries hq[2], dq[2];
+    struct attn_keys hk[2], dk[2];
+    struct pair o[2], lse[2];
+    struct pair bias = pair_random(r, DT_F32, 1, SHAPE(c->keys[0] + c->keys[1]), 0, 0);
+    struct op_attention host = {.queries = hq, .n_queries = 2, .keys = hk};
+    struct op_attention dev;
+    enum dtype dt = c->codes ? DT_I8 : DT_BF16;
+    char name[64];
+
+    host.n_keys = c->keys[1] ? 2 : 1;
+    for (int p = 0; p < 2; p++) {
+        int64_t n = c->keys[p], padded = (n + 127) / 128 * 128;
+        struct pair q = pair_random(r, dt, 3, SHAPE(H, queries[p], D), 0, 0);
+        struct pair k = pair_random(r, dt, 3, SHAPE(H, n, D), c->codes ? 4 : 0, D);
+        struct pair v = c->codes ? pair_random(r, DT_E4M3, 3, SHAPE(H, D, padded), 1, 128)
+                                 : pair_random(r, dt, 3, SHAPE(H, n, D), 0, 0);
+
+        o[p] = pair_random(r, c->o, 3, SHAPE(queries[p], H, D), 0, 0);
+        lse[p] = pair2(r, DT_F32, H, queries[p]);
+        hq[p] = (struct attn_queries){q.host, o[p].host, &lse[p].host};
+        dq[p] = (struct attn_queries){q.dev, o[p].dev, &lse[p].dev};
+        hk[p] = (struct attn_keys){k.host, v.host, n};
+        dk[p] = (struct attn_keys){k.dev, v.dev, n};
+    }
+    host.scale = 1.0f / sqrtf((float)D);
+    host.add = c->add;
+    dev = host;
+    dev.queries = dq;
+    dev.keys = dk;
+    host.key_bias = c->biased ? &bias.host : NULL;
+    dev.key_bias = c->biased ? &bias.dev : NULL;
+    BOTH(r, attention, &host, &dev);
+    snprintf(name, sizeof(name), "attention %s of 128, %d and %d keys -> %s%s",
+             dtype_name(dt), (int)c->keys[0], (int)c->keys[1], dtype_name(c->o),
+             c->add ? " added" : "");
+    for (int p = 0; p < 2; p++) {
+        if (c->codes || c->o == DT_E4M3)
+            table_compare_l1(r, name, &o[p], TOL_ATTENTION_CODES);
+        else
+            table_compare(r, name, &o[p], TOL_ATTENTION_BF16);
+        table_compare(r, "  its log-sum-exp", &lse[p],
+                      c->codes ? TOL_OP_F32 : TOL_GEMM_BF16);
+    }
+}
+
+/* The bytes of rows do not depend on how many queries there are, nor on how the keys
+ * are cut at multiples of 128. */
+static void fast_cut(struct rig *r, bool codes)
+{
+    enum { H = 2, D = 128, S = 500, N = 1100 };
+    enum dtype dt = codes ? DT_I8 : DT_BF16;
+    struct pair q = pair_random(r, dt, 3, SHAPE(H, S, D), 0, 0);
+    struct pair k = pair_random(r, dt, 3, SHAPE(H, N, D), codes ? 4 : 0, D);
+    struct pair v = codes ? pair_random(r, DT_E4M3, 3, SHAPE(H, D, 1152), 1, 128)
+                          : pair_random(r, dt, 3, SHAPE(H, N, D), 0, 0);
+    struct pair all = pair_make(r, DT_BF16, 3, SHAPE(S, H, D), 0, 0);
+    struct pair some = pair_make(r, DT_BF16, 3, SHAPE(133, H, D), 0, 0);
+    struct attn_queries qs = {q.dev, all.dev, NULL};
+    struct attn_keys ks[2] = {{k.dev, v.dev, N}, {k.dev, v.dev, N - 384}};
+    struct op_attention a = {.queries = &qs, .n_queries = 1, .keys = ks, .n_keys = 1};
+    struct err e = ERR_INIT;
+    struct tensor whole, part;
+    double differ = 0.0;
+
+    a.scale = 0.1f;
+    must(ops_attention(r->gpu, r->gpu_q, &a, &e), &e, "attention");
+    whole = pair_fetch(r, &all);
+    qs.q = tensor_slice(&q.dev, 1, 256, 133);
+    qs.o = some.dev;
+    ks[0].n = 384;
+    if (!codes) {
+        ks[1].k = tensor_slice(&k.dev, 1, 384, N - 384);
+        ks[1].v = tensor_slice(&v.dev, 1, 384, N - 384);
+        a.n_keys = 2;
+    } else {
+        ks[0].n = N;
+    }
+    must(ops_attention(r->gpu, r->gpu_q, &a, &e), &e, "attention");
+    part = pair_fetch(r, &some);
+    for (int64_t i = 0; i < 133 * H * D; i++)
+        differ += ((const uint16_t *)whole.data)[256 * H * D + i] !=
+                  ((const uint16_t *)part.data)[i];
+    table_row(codes ? "attention I8: values that depend on the number of queries"
+                    : "attention BF16: values that depend on the cut",
+              differ, 0.0);
+}
+
 /* ---- convolution --------------------------------------------------------------- */
 
 static const struct conv_case {
@@ -288,6 +394,10 @@ void rest_all(struct rig *r)
     key_sum_one(r, 0, 1);
     key_sum_one(r, 5, 16);
     merge_one(r);
+    for (size_t i = 0; i < sizeof(fasts) / sizeof(fasts[0]); i++)
+        fast_one(r, &fasts[i]);
+    fast_cut(r, false);
+    fast_cut(r, true);
     for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++)
         conv_one(r, &convs[i]);
     pairs_clear(r);

@@ -1,0 +1,669 @@
+/* attention_hopper.cu - attention with heads of 128 on Hopper's matrix unit
+ *
+ * Two kinds: i8 q and k (scales per token of q, per 4 tokens of k) with transposed e4m3
+ * values, and bf16. A block takes 128 queries of a head. One warpgroup fetches tiles of
+ * 128 keys and their values into a ring of stages; two others, with 64 queries each,
+ * multiply, so that one's softmax runs under the other's products.
+ *
+ * A thread's logits in the result layout of a product must be its probabilities in the
+ * operand layout of the next one. For bf16 they are; for codes, where a thread holds 4
+ * keys in a row, the keys of each 16 are put in another order (key_row).
+ *
+ * Codes: P is e4m3 against the running maximum, times 448. The matrix unit adds up few
+ * bits, so each tile has a sum of its own, which is then scaled by the values' scales
+ * and added in fp32.
+ *
+ * Per row nothing depends on other rows; tiles are counted from the first key of every
+ * part.
+ */
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/launch.h"
+
+enum {
+    DIM = 128,
+    KEYS = 128,    /* of a tile */
+    GROUP = 128,   /* threads of a warpgroup */
+    QUERIES = 64,  /* of a warpgroup */
+    WORKERS = 2,   /* warpgroups that multiply */
+    THREADS = (WORKERS + 1) * GROUP,
+    TILE = 128 * 128 /* bytes of 128 rows of 128 bytes */
+};
+
+/* How the kinds differ. BYTES: of an element; TILES: of 128 rows of 128 bytes that 128
+ * keys fill; LAG: tiles on their way before one is waited for. */
+template <bool CODES>
+struct kind {
+    enum {
+        BYTES = CODES ? 1 : 2,
+        TILES = BYTES,
+        STAGES = CODES ? 4 : 2,
+        LAG = CODES ? 2 : 1,
+        QUERY_BYTES = WORKERS * QUERIES * DIM * BYTES,
+        STAGE_BYTES = 2 * TILES * TILE,
+        /* then scales of k (32), of v (128) and key biases (128) per stage */
+        EXTRA = 512 * 3,
+        SHARED = QUERY_BYTES + STAGES * (STAGE_BYTES + EXTRA) + 16 * STAGES + 1024
+    };
+};
+
+struct hopper_view {
+    struct tensor q, o;
+    float *lse;
+    int64_t lse_stride;
+    struct attn_keys keys[LAUNCH_PARTS_MAX];
+    int n_keys;
+    const float *key_bias;
+    float scale; /* times log2(e) */
+    bool add;
+};
+
+/* The block's shared memory, as addresses. */
+template <bool CODES>
+struct room {
+    uint32_t query, stage, extra, full, empty;
+
+    __device__ room(const char *begin)
+    {
+        typedef struct kind<CODES> k;
+
+        query = (shared_at(begin) + 1023u) & ~1023u;
+        stage = query + k::QUERY_BYTES;
+        extra = stage + k::STAGES * k::STAGE_BYTES;
+        full = extra + k::STAGES * k::EXTRA;
+        empty = full + 8 * k::STAGES;
+    }
+    __device__ uint32_t k_tile(int s) const
+    {
+        return stage + s * kind<CODES>::STAGE_BYTES;
+    }
+    __device__ uint32_t v_tile(int s) const
+    {
+        return k_tile(s) + kind<CODES>::TILES * TILE;
+    }
+    __device__ uint32_t k_scale(int s) const
+    {
+        return extra + s * kind<CODES>::EXTRA;
+    }
+    __device__ uint32_t v_scale(int s) const
+    {
+        return k_scale(s) + 512;
+    }
+    __device__ uint32_t bias(int s) const
+    {
+        return k_scale(s) + 1024;
+    }
+};
+
+static __device__ __forceinline__ float shared_float(uint32_t at)
+{
+    float v;
+
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(at));
+    return v;
+}
+
+static __device__ __forceinline__ float2 shared_float2(uint32_t at)
+{
+    float2 v;
+
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(at));
+    return v;
+}
+
+/* ---- fetching ------------------------------------------------------------------ */
+
+/* The row of the tile that holds a key. */
+template <bool CODES>
+static __device__ __forceinline__ int key_row(int key)
+{
+    return CODES ? (key & ~15) + (key >> 1 & 1) * 8 + (key >> 2 & 3) * 2 + (key & 1)
+                 : key;
+}
+
+/* Rows [at, at + 128) of a head, 128 elements each, those from n on as zeros. */
+template <bool CODES>
+static __device__ __forceinline__ void rows_fetch(uint32_t tile, const struct tensor &t,
+                                                  int64_t h, int64_t at, int64_t n,
+                                                  bool turn)
+{
+    enum { PIECES = 8 * kind<CODES>::BYTES };
+    const char *from = (const char *)t.data + h * t.stride[0] * kind<CODES>::BYTES;
+    int lane = threadIdx.x % GROUP;
+
+    for (int i = lane; i < KEYS * PIECES; i += GROUP) {
+        int row = i / PIECES, piece = i % PIECES;
+        bool there = at + row < n;
+        const char *src =
+            from + (at + (there ? row : 0)) * t.stride[1] * kind<CODES>::BYTES +
+            piece * 16;
+
+        copy16(tile_at(tile + piece / 8 * TILE, turn ? key_row<CODES>(row) : row,
+                       piece % 8),
+               src, there);
+    }
+}
+
+/* Codes of values: 128 channels by 128 tokens; and their scales, and those of k. */
+static __device__ void codes_fetch(const struct room<true> &r, int s,
+                                   const struct attn_keys &part, int64_t h, int64_t at)
+{
+    const struct tensor &v = part.v;
+    const char *from = (const char *)v.data + h * v.stride[0] + at;
+    const struct scales &ks = part.k.scales, &vs = v.scales;
+    int lane = threadIdx.x % GROUP;
+
+    for (int i = lane; i < DIM * 8; i += GROUP)
+        copy16(tile_at(r.v_tile(s), i / 8, i % 8),
+               from + i / 8 * v.stride[1] + i % 8 * 16, true);
+    copy4(r.v_scale(s) + lane * 4,
+          vs.data + h * vs.stride[0] + lane * vs.stride[1] + at / KEYS, true);
+    if (lane < KEYS / 4) {
+        bool there = at + lane * 4 < part.n;
+
+        copy4(r.k_scale(s) + lane * 4,
+              ks.data + h * ks.stride[0] +
+                  (there ? at / 4 + lane : 0) * ks.stride[1],
+              there);
+    }
+}
+
+template <bool CODES>
+static __device__ void tile_fetch(const struct hopper_view &a,
+                                  const struct room<CODES> &r, int s,
+                                  const struct attn_keys &part, int64_t h, int64_t at,
+                                  int64_t key)
+{
+    int lane = threadIdx.x % GROUP;
+
+    rows_fetch<CODES>(r.k_tile(s), part.k, h, at, part.n, true);
+    if constexpr (CODES)
+        codes_fetch(r, s, part, h, at);
+    else
+        rows_fetch<CODES>(r.v_tile(s), part.v, h, at, part.n, false);
+    if (a.key_bias) {
+        bool there = at + lane < part.n;
+
+        copy4(r.bias(s) + lane * 4, a.key_bias + key + (there ? lane : 0), there);
+    }
+}
+
+/* The tile that was asked for LAG tiles ago is there. */
+template <bool CODES>
+static __device__ __forceinline__ void tile_hand_over(const struct room<CODES> &r,
+                                                      int64_t tile)
+{
+    typedef struct kind<CODES> k;
+
+    copies_commit();
+    if (tile < k::LAG)
+        return;
+    copies_wait<k::LAG>();
+    shared_publish();
+    barrier_arrive(r.full + 8 * ((tile - k::LAG) % k::STAGES));
+}
+
+template <bool CODES>
+static __device__ void fetch_all(const struct hopper_view &a,
+                                 const struct room<CODES> &r, int64_t h)
+{
+    typedef struct kind<CODES> k;
+    int64_t tile = 0, key = 0, last;
+
+    for (int p = 0; p < a.n_keys; p++) {
+        const struct attn_keys &part = a.keys[p];
+
+        for (int64_t at = 0; at < part.n; at += KEYS, tile++) {
+            int s = tile % k::STAGES;
+
+            if (tile >= k::STAGES)
+                barrier_wait(r.empty + 8 * s, (tile / k::STAGES - 1) & 1);
+            tile_fetch<CODES>(a, r, s, part, h, at, key + at);
+            tile_hand_over<CODES>(r, tile);
+        }
+        key += part.n;
+    }
+    for (last = tile + k::LAG; tile < last; tile++)
+        tile_hand_over<CODES>(r, tile);
+}
+
+/* ---- one tile ------------------------------------------------------------------ */
+
+/* What a thread knows of its two rows. */
+struct rows_state {
+    float m[2], l[2]; /* running maximum (base 2), this thread's share of the sum */
+    float scale[2];   /* of the logits, times log2(e) */
+    float o[64];
+};
+
+static __device__ __forceinline__ float exp2_fast(float v)
+{
+    float r;
+
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+    return r;
+}
+
+static __device__ __forceinline__ uint32_t codes_pack(float a, float b, float c,
+                                                      float d)
+{
+    uint32_t lo = __nv_cvt_float2_to_fp8x2(make_float2(a, b), __NV_SATFINITE,
+                                           __NV_E4M3);
+    uint32_t hi = __nv_cvt_float2_to_fp8x2(make_float2(c, d), __NV_SATFINITE,
+                                           __NV_E4M3);
+
+    return lo | hi << 16;
+}
+
+static __device__ __forceinline__ uint32_t bf16_pack(float a, float b)
+{
+    __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
+
+    return *(uint32_t *)&v;
+}
+
+/* The key, within the tile, of element i of the result. */
+template <bool CODES>
+static __device__ __forceinline__ int key_of(int i, int t)
+{
+    int j = i / 4, e = i % 2;
+
+    return CODES ? j / 2 * 16 + 4 * t + j % 2 * 2 + e : 8 * j + 2 * t + e;
+}
+
+/* Logits: raw products become x, in units of log2. */
+template <bool CODES>
+static __device__ __forceinline__ void logits_make(const struct room<CODES> &r, int s,
+                                                   const struct rows_state &st,
+                                                   const int (&raw)[64], float (&x)[64])
+{
+    const float magic = 12582912.0f; /* 1.5 * 2^23: its mantissa holds an integer */
+    int t = threadIdx.x % 4;
+
+    if constexpr (CODES) {
+#pragma unroll
+        for (int a = 0; a < 8; a++) {
+            float ks = shared_float(r.k_scale(s) + (4 * a + t) * 4);
+            float w0 = st.scale[0] * ks, w1 = st.scale[1] * ks;
+
+#pragma unroll
+            for (int i = 8 * a; i < 8 * a + 8; i++) {
+                float v = __int_as_float(raw[i] + 0x4b400000) - magic;
+
+                x[i] = v * (i % 4 < 2 ? w0 : w1);
+            }
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < 64; i++)
+            x[i] *= st.scale[0];
+    }
+}
+
+/* Biases, and nothing for keys from n on. */
+template <bool CODES>
+static __device__ __forceinline__ void logits_bias(const struct room<CODES> &r, int s,
+                                                   bool biased, int64_t n,
+                                                   float (&x)[64])
+{
+    const float log2_e = 1.4426950408889634f;
+    int t = threadIdx.x % 4;
+
+    if (biased) {
+#pragma unroll
+        for (int i = 0; i < 64; i++)
+            x[i] += shared_float(r.bias(s) + key_of<CODES>(i, t) * 4) * log2_e;
+    }
+    if (n < KEYS) {
+#pragma unroll
+        for (int i = 0; i < 64; i++)
+            x[i] = key_of<CODES>(i, t) < n ? x[i] : -INFINITY;
+    }
+}
+
+/* x becomes the probabilities, times 2^lift; returns by how much older sums shrink. */
+static __device__ __forceinline__ void softmax_step(struct rows_state &st,
+                                                    float (&x)[64], float lift,
+                                                    float (&shrink)[2])
+{
+    float base[2];
+
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        float top = st.m[row], sum = 0.0f;
+
+#pragma unroll
+        for (int i = 0; i < 32; i++)
+            top = fmaxf(top, x[i / 2 * 4 + row * 2 + i % 2]);
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+        base[row] = top == -INFINITY ? 0.0f : top;
+        shrink[row] = exp2_fast(st.m[row] - base[row]);
+        st.m[row] = top;
+        base[row] -= lift;
+#pragma unroll
+        for (int i = 0; i < 32; i++) {
+            int at = i / 2 * 4 + row * 2 + i % 2;
+
+            x[at] = exp2_fast(x[at] - base[row]);
+            sum += x[at];
+        }
+        st.l[row] = __fmaf_rn(st.l[row], shrink[row], sum);
+    }
+}
+
+/* o = o * shrink + p v * scales of v */
+static __device__ __forceinline__ void codes_add(const struct room<true> &r, int s,
+                                                 struct rows_state &st,
+                                                 const float (&x)[64],
+                                                 const float (&shrink)[2])
+{
+    int t = threadIdx.x % 4;
+    uint32_t p[4][4];
+    float sum[64];
+
+#pragma unroll
+    for (int a = 0; a < 8; a++) {
+        p[a / 2][a % 2 * 2] =
+            codes_pack(x[8 * a], x[8 * a + 1], x[8 * a + 4], x[8 * a + 5]);
+        p[a / 2][a % 2 * 2 + 1] =
+            codes_pack(x[8 * a + 2], x[8 * a + 3], x[8 * a + 6], x[8 * a + 7]);
+    }
+    products_begin();
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        product_e4m3(sum, p[i], matrix_at(r.v_tile(s) + 32 * i, 16), i > 0);
+    products_commit();
+    products_wait();
+#pragma unroll
+    for (int j = 0; j < 16; j++) {
+        float2 vs = shared_float2(r.v_scale(s) + (8 * j + 2 * t) * 4);
+
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            st.o[4 * j + e] = __fmaf_rn(sum[4 * j + e], e % 2 ? vs.y : vs.x,
+                                        st.o[4 * j + e] * shrink[e / 2]);
+    }
+}
+
+static __device__ __forceinline__ void bf16_add(const struct room<false> &r, int s,
+                                                struct rows_state &st,
+                                                const float (&x)[64],
+                                                const float (&shrink)[2])
+{
+    uint32_t p[8][4];
+
+#pragma unroll
+    for (int i = 0; i < 32; i++)
+        p[i / 4][i % 4] = bf16_pack(x[2 * i], x[2 * i + 1]);
+#pragma unroll
+    for (int i = 0; i < 64; i++)
+        st.o[i] *= shrink[i % 4 / 2];
+    products_begin();
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        product_bf16_turned(st.o, p[i], matrix_at(r.v_tile(s) + 2048 * i, TILE));
+    products_commit();
+    products_wait();
+}
+
+template <bool CODES>
+static __device__ __forceinline__ void tile_attend(const struct room<CODES> &r, int s,
+                                                   uint32_t query, bool biased,
+                                                   int64_t n, struct rows_state &st)
+{
+    const float log2_448 = 8.807354922057604f;
+    float x[64], shrink[2];
+    int raw[64];
+
+    products_begin();
+    if constexpr (CODES) {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            product_i8(raw, matrix_at(query + 32 * i, 16),
+                       matrix_at(r.k_tile(s) + 32 * i, 16), i > 0);
+    } else {
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            product_bf16(x,
+                         matrix_at(query + i / 4 * (QUERIES * 128) + i % 4 * 32, 16),
+                         matrix_at(r.k_tile(s) + i / 4 * TILE + i % 4 * 32, 16), i > 0);
+    }
+    products_commit();
+    products_wait();
+    logits_make<CODES>(r, s, st, raw, x);
+    if (biased || n < KEYS)
+        logits_bias<CODES>(r, s, biased, n, x);
+    softmax_step(st, x, CODES ? log2_448 : 0.0f, shrink);
+    if constexpr (CODES)
+        codes_add(r, s, st, x, shrink);
+    else
+        bf16_add(r, s, st, x, shrink);
+}
+
+/* ---- a warpgroup's queries ----------------------------------------------------- */
+
+/* Rows of q to shared memory, zeros past the last. */
+template <bool CODES>
+static __device__ void queries_load(const struct tensor &q, int64_t h, int64_t first,
+                                    uint32_t to, int group)
+{
+    enum { PIECES = 8 * kind<CODES>::BYTES };
+    const char *from = (const char *)q.data + h * q.stride[0] * kind<CODES>::BYTES;
+
+    for (int i = threadIdx.x % GROUP; i < QUERIES * PIECES; i += GROUP) {
+        int row = i / PIECES, piece = i % PIECES;
+        bool there = first + row < q.shape[1];
+
+        copy16(tile_at(to + piece / 8 * (QUERIES * 128), row, piece % 8),
+               from + (there ? first + row : 0) * q.stride[1] * kind<CODES>::BYTES +
+                   piece * 16,
+               there);
+    }
+    copies_commit();
+    copies_wait<0>();
+    shared_publish();
+    group_wait(1 + group);
+}
+
+static __device__ void row_store(const struct hopper_view &a, int64_t h, int64_t row,
+                                 int half, float factor, const float (&o)[64])
+{
+    int64_t at = row * a.o.stride[0] + h * a.o.stride[1];
+    bool mine = row < a.q.shape[1];
+    float top = 0.0f, scale = 1.0f;
+    int t = threadIdx.x % 4;
+
+    if (is_code(a.o.dtype)) {
+#pragma unroll
+        for (int i = 0; i < 32; i++)
+            top = fmaxf(top, fabsf(o[i / 2 * 4 + half * 2 + i % 2] * factor));
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+        scale = quant_scale(a.o.dtype, top);
+        if (mine && t == 0)
+            a.o.scales.data[row * a.o.scales.stride[0] + h] = scale;
+    }
+    if (!mine)
+        return;
+#pragma unroll
+    for (int i = 0; i < 32; i++) {
+        float v = o[i / 2 * 4 + half * 2 + i % 2] * factor;
+        int64_t to = at + i / 2 * 8 + 2 * t + i % 2;
+
+        if (is_code(a.o.dtype))
+            quant_store(a.o, to, v, scale);
+        else
+            elem_store(a.o, to, a.add ? elem_load(a.o, to) + v : v);
+    }
+}
+
+/* `lift`: what the sums are scaled by, base 2. */
+static __device__ void queries_store(const struct hopper_view &a, int64_t h,
+                                     int64_t first, float lift,
+                                     const struct rows_state &st)
+{
+    const float ln_2 = 0.6931471805599453f;
+    int warp = threadIdx.x % GROUP / WARP, lane = threadIdx.x % WARP;
+
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        int64_t row = first + warp * 16 + lane / 4 + 8 * half;
+        float l = st.l[half];
+
+        l += __shfl_xor_sync(0xffffffffu, l, 1);
+        l += __shfl_xor_sync(0xffffffffu, l, 2);
+        row_store(a, h, row, half, l > 0.0f ? 1.0f / l : 0.0f, st.o);
+        if (a.lse && row < a.q.shape[1] && lane % 4 == 0)
+            a.lse[h * a.lse_stride + row] =
+                l > 0.0f ? (st.m[half] + log2f(l) - lift) * ln_2 : -INFINITY;
+    }
+}
+
+template <bool CODES>
+static __device__ __forceinline__ void rows_start(const struct hopper_view &a, int64_t h,
+                                                  int64_t first, struct rows_state &st)
+{
+    int warp = threadIdx.x % GROUP / WARP, lane = threadIdx.x % WARP;
+
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        int64_t row = first + warp * 16 + lane / 4 + 8 * half;
+
+        st.m[half] = -INFINITY;
+        st.l[half] = 0.0f;
+        st.scale[half] = a.scale;
+        if (CODES && row < a.q.shape[1])
+            st.scale[half] *= a.q.scales.data[h * a.q.scales.stride[0] + row];
+    }
+#pragma unroll
+    for (int i = 0; i < 64; i++)
+        st.o[i] = 0.0f;
+}
+
+template <bool CODES>
+static __device__ void attend_all(const struct hopper_view &a,
+                                  const struct room<CODES> &r, int64_t h, int group)
+{
+    typedef struct kind<CODES> k;
+    int64_t first = ((int64_t)blockIdx.x * WORKERS + group) * QUERIES, tile = 0;
+    uint32_t query = r.query + group * (QUERIES * DIM * k::BYTES);
+    struct rows_state st;
+
+    queries_load<CODES>(a.q, h, first, query, group);
+    rows_start<CODES>(a, h, first, st);
+    for (int p = 0; p < a.n_keys; p++) {
+        for (int64_t at = 0; at < a.keys[p].n; at += KEYS, tile++) {
+            int s = tile % k::STAGES;
+
+            barrier_wait(r.full + 8 * s, tile / k::STAGES & 1);
+            tile_attend<CODES>(r, s, query, a.key_bias != NULL, a.keys[p].n - at, st);
+            __syncwarp();
+            if (threadIdx.x % WARP == 0)
+                barrier_arrive(r.empty + 8 * s);
+        }
+    }
+    queries_store(a, h, first, CODES ? 8.807354922057604f : 0.0f, st);
+}
+
+template <bool CODES>
+static __global__ void __launch_bounds__(THREADS, 1)
+    hopper_kernel(const __grid_constant__ struct hopper_view a)
+{
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    extern __shared__ char memory[];
+    typedef struct kind<CODES> k;
+    struct room<CODES> r(memory);
+    int group = threadIdx.x / GROUP;
+
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < k::STAGES; s++) {
+            barrier_init(r.full + 8 * s, GROUP);
+            barrier_init(r.empty + 8 * s, WORKERS * GROUP / WARP);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    __syncthreads();
+    if (group == WORKERS) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        fetch_all<CODES>(a, r, blockIdx.y);
+    } else {
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        attend_all<CODES>(a, r, blockIdx.y, group);
+    }
+#endif
+}
+
+/* ---- launching ----------------------------------------------------------------- */
+
+static bool aligned(const struct tensor *t, int64_t bytes)
+{
+    return (uintptr_t)t->data % 16 == 0 && t->stride[0] * bytes % 16 == 0 &&
+           t->stride[1] * bytes % 16 == 0;
+}
+
+static bool keys_fit(const struct attn_keys *ks, bool codes)
+{
+    if (!codes)
+        return ks->v.dtype == DT_BF16 && aligned(&ks->k, 2) && aligned(&ks->v, 2);
+    return ks->v.dtype == DT_E4M3 && ks->k.scales.kind == SCALE_GROUP &&
+           ks->k.scales.rows == 4 && aligned(&ks->k, 1) && aligned(&ks->v, 1);
+}
+
+extern "C" bool attention_hopper_fits(const struct op_attention *a)
+{
+    enum dtype dt = a->queries[0].q.dtype;
+    bool codes = dt == DT_I8;
+
+    if ((!codes && dt != DT_BF16) || a->queries[0].q.shape[2] != DIM || a->rel_bias)
+        return false;
+    for (int i = 0; i < a->n_queries; i++) {
+        const struct tensor *q = &a->queries[i].q;
+
+        if (!aligned(q, codes ? 1 : 2) || (codes && q->scales.kind != SCALE_ROW))
+            return false;
+    }
+    for (int i = 0; i < a->n_keys; i++) {
+        if (!keys_fit(&a->keys[i], codes))
+            return false;
+    }
+    return true;
+}
+
+template <bool CODES>
+static cudaError_t queries_launch(const struct hopper_view *v, cudaStream_t stream)
+{
+    const int64_t per = WORKERS * QUERIES;
+    dim3 grid((unsigned)((v->q.shape[1] + per - 1) / per), (unsigned)v->q.shape[0]);
+    cudaError_t st = shared_allow(hopper_kernel<CODES>, kind<CODES>::SHARED);
+
+    if (st != cudaSuccess || grid.x == 0 || grid.y == 0)
+        return st;
+    hopper_kernel<CODES><<<grid, THREADS, kind<CODES>::SHARED, stream>>>(*v);
+    return cudaGetLastError();
+}
+
+extern "C" cudaError_t attention_hopper_launch(const struct op_attention *a,
+                                               cudaStream_t stream)
+{
+    cudaError_t st = cudaSuccess;
+    struct hopper_view v = {};
+
+    v.n_keys = a->n_keys;
+    for (int i = 0; i < a->n_keys; i++)
+        v.keys[i] = a->keys[i];
+    v.key_bias = a->key_bias ? (const float *)a->key_bias->data : NULL;
+    v.scale = a->scale * 1.4426950408889634f;
+    v.add = a->add;
+    for (int i = 0; i < a->n_queries && st == cudaSuccess; i++) {
+        const struct attn_queries *qs = &a->queries[i];
+
+        v.q = qs->q;
+        v.o = qs->o;
+        v.lse = qs->lse ? (float *)qs->lse->data : NULL;
+        v.lse_stride = qs->lse ? qs->lse->stride[0] : 0;
+        st = v.q.dtype == DT_I8 ? queries_launch<true>(&v, stream)
+                                : queries_launch<false>(&v, stream);
+    }
+    return st;
+}

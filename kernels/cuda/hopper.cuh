@@ -1,0 +1,173 @@
+/* hopper.cuh - Hopper's matrix unit and barriers: one function per instruction
+ *
+ * A warpgroup (4 warps) multiplies a 64-row A by a 128-column B. Operands in shared
+ * memory are tiles of rows of 128 bytes whose 16-byte pieces lie at place
+ * piece ^ (row mod 8); a tile begins at a multiple of 1024 bytes. Thread t of warp w
+ * holds, of the 64 x 128 result, d[4 j + e] = (row 16 w + t / 4 + 8 (e / 2), column
+ * 8 j + 2 (t mod 4) + e mod 2).
+ */
+#ifndef KERNELS_CUDA_HOPPER_CUH
+#define KERNELS_CUDA_HOPPER_CUH
+
+#include <stdint.h>
+
+/* ---- addresses ----------------------------------------------------------------- */
+
+static __device__ __forceinline__ uint32_t shared_at(const void *p)
+{
+    return (uint32_t)__cvta_generic_to_shared(p);
+}
+
+/* Where 16-byte piece `piece` of row `row` of a tile lies. */
+static __device__ __forceinline__ uint32_t tile_at(uint32_t tile, int row, int piece)
+{
+    return tile + (uint32_t)row * 128u + (uint32_t)((piece ^ (row & 7)) * 16);
+}
+
+/* The matrix at `at`: groups of 8 rows 1024 bytes apart. `leap`: bytes between tiles of
+ * 64 columns, for a B that lies with its columns along the rows of the tile. */
+static __device__ __forceinline__ uint64_t matrix_at(uint32_t at, uint32_t leap)
+{
+    return (uint64_t)((at & 0x3ffffu) >> 4) | (uint64_t)(leap >> 4) << 16 |
+           (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+}
+
+/* ---- copies and barriers ------------------------------------------------------- */
+
+/* 16 bytes to shared memory; zeros when `there` is false. */
+static __device__ __forceinline__ void copy16(uint32_t to, const void *from, bool there)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                 "r"(there ? 16 : 0)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void copy4(uint32_t to, const void *from, bool there)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),
+                 "r"(there ? 4 : 0)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void copies_commit(void)
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+template <int LEFT>
+static __device__ __forceinline__ void copies_wait(void)
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
+}
+
+/* What this thread wrote to shared memory is seen by the matrix unit. */
+static __device__ __forceinline__ void shared_publish(void)
+{
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+static __device__ __forceinline__ void barrier_init(uint32_t at, int count)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void barrier_arrive(uint32_t at)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(at) : "memory");
+}
+
+static __device__ __forceinline__ void barrier_wait(uint32_t at, int parity)
+{
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                 "@done bra.uni over;\n"
+                 "bra.uni again;\n"
+                 "over:\n"
+                 "}" ::"r"(at),
+                 "r"(parity)
+                 : "memory");
+}
+
+/* Wait for the other threads of a warpgroup; id 1 to 15. */
+static __device__ __forceinline__ void group_wait(int id)
+{
+    asm volatile("bar.sync %0, 128;" ::"r"(id) : "memory");
+}
+
+/* ---- products ------------------------------------------------------------------ */
+
+static __device__ __forceinline__ void products_begin(void)
+{
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+static __device__ __forceinline__ void products_commit(void)
+{
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+static __device__ __forceinline__ void products_wait(void)
+{
+    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+
+#define REGS_64                                                                        \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "     \
+    "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, " \
+    "%33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, " \
+    "%49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}"
+#define OPS_8(c, d, i)                                                          \
+    c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), \
+        c(d[i + 6]), c(d[i + 7])
+#define OPS_64(c, d)                                                                 \
+    OPS_8(c, d, 0), OPS_8(c, d, 8), OPS_8(c, d, 16), OPS_8(c, d, 24), OPS_8(c, d, 32), \
+        OPS_8(c, d, 40), OPS_8(c, d, 48), OPS_8(c, d, 56)
+
+/* d = a b^T (+ d when `more`), 32 bytes of each row; a and b in shared memory. */
+static __device__ __forceinline__ void product_i8(int (&d)[64], uint64_t a, uint64_t b,
+                                                  int more)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 " REGS_64
+                 ", %64, %65, p;\n}"
+                 : OPS_64("+r", d)
+                 : "l"(a), "l"(b), "r"(more));
+}
+
+static __device__ __forceinline__ void product_bf16(float (&d)[64], uint64_t a,
+                                                    uint64_t b, int more)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " REGS_64
+                 ", %64, %65, p, 1, 1, 0, 0;\n}"
+                 : OPS_64("+f", d)
+                 : "l"(a), "l"(b), "r"(more));
+}
+
+/* The same with a in registers: 32 codes, or 16 bf16 values, of the thread's rows. */
+static __device__ __forceinline__ void product_e4m3(float (&d)[64],
+                                                    const uint32_t (&a)[4], uint64_t b,
+                                                    int more)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 " REGS_64
+                 ", {%64, %65, %66, %67}, %68, p, 1, 1;\n}"
+                 : OPS_64("+f", d)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(more));
+}
+
+/* b lies with its columns along the rows of its tiles. */
+static __device__ __forceinline__ void product_bf16_turned(float (&d)[64],
+                                                           const uint32_t (&a)[4],
+                                                           uint64_t b)
+{
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " REGS_64
+                 ", {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
+                 : OPS_64("+f", d)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+
+#endif
