@@ -190,6 +190,39 @@ static void plan_counts_the_published_work(void **state)
     ops_close(ops);
 }
 
+/* Tokens, products and attention of all ranks are those of one; memory is not much more
+ * than a share of it. */
+static void plans_of_ranks_add_up(void **state)
+{
+    struct dit_config c = {FAMILY_WAN, false, 5120, 13824, 40,    40,   16,
+                           16,         256,   4096, 512,   1e-6f, false};
+    static const struct mesh meshes[] = {{1, 8, 1}, {1, 3, 1}, {1, 2, 2}, {2, 1, 4}};
+    struct dit_shape shape = {25, 34, 60, SEQPAR_ALONE, 1, 512, 24};
+    struct dit_plan whole, p;
+    struct err e = ERR_INIT;
+    struct ops *ops;
+
+    (void)state;
+    assert_int_equal(ops_open("ref", &(struct ops_options){0}, &ops, &e), ST_OK);
+    assert_int_equal(dit_plan(&c, &dit_fp8, &shape, ops, &whole, &e), ST_OK);
+    for (size_t i = 0; i < sizeof(meshes) / sizeof(meshes[0]); i++) {
+        int size = meshes[i].ulysses * meshes[i].ring;
+        double self = 0, tokens = 0;
+
+        for (int r = 0; r < size; r++) {
+            shape.group = seqpar_group_planned(&meshes[i], r);
+            assert_int_equal(dit_plan(&c, &dit_fp8, &shape, ops, &p, &e), ST_OK);
+            self += p.self_flops;
+            tokens += (double)p.tokens;
+            assert_true((double)p.forward_bytes <
+                        2.0 * (double)whole.forward_bytes / size);
+        }
+        assert_true(tokens == 51000);
+        assert_true(fabs(self / whole.self_flops - 1) < 1e-12);
+    }
+    ops_close(ops);
+}
+
 static void plan_is_what_is_used(void **state)
 {
     struct dit_rig_options o = {"ref", 1, "sky_fps", &dit_fp8, false};
@@ -274,6 +307,7 @@ int main(void)
         cmocka_unit_test(cpu_equals_references),
         cmocka_unit_test(nothing_is_read_unwritten),
         cmocka_unit_test(plan_counts_the_published_work),
+        cmocka_unit_test(plans_of_ranks_add_up),
         cmocka_unit_test(plan_is_what_is_used),
         cmocka_unit_test(missing_tensors_are_named),
         cmocka_unit_test(long_prompts_are_refused),
