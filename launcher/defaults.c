@@ -146,10 +146,21 @@ static enum status prompt_from_file(struct settings_doc *d, struct world *w,
     return st;
 }
 
+/* enable_cfg: false is a guidance scale of 1, unless a flag says another. */
+static enum status cfg_fold(struct settings_doc *d, struct err *e)
+{
+    enum option_source source = d->set.source[option_find(&d->set, "enable_cfg")];
+
+    if (source == SOURCE_UNSET || d->values.enable_cfg)
+        return ST_OK;
+    return set_named(d, "guidance_scale", "1", source, e);
+}
+
 enum status settings_finish(struct settings_doc *d, struct world *w,
                             const struct dit_config *dit, struct err *e)
 {
     TRY(size_fold(d, e));
+    TRY(cfg_fold(d, e));
     TRY(model_defaults(d, dit, e));
     return prompt_from_file(d, w, e);
 }

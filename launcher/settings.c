@@ -119,6 +119,14 @@ static const struct option table[] = {
     SECTION("Job files"),
     TEXT("job", "config_json", RUN(job_file), "FILE",
          "JSON object with these names as keys, or one object per line"),
+    FLAG("enable_cfg", NULL, RUN(enable_cfg), "false: --guidance_scale 1"),
+    CHOICE("task", NULL, RUN(task), "t2v", "what is made"),
+    INTEGER("text_len", NULL, RUN(text_len), 1, 4096, "no effect: the model knows"),
+    TEXT("model_cls", NULL, RUN(model_cls), "NAME", "no effect: the model knows"),
+    TEXT("self_attn_1_type", NULL, RUN(self_attn), "NAME",
+         "no effect: --precision decides"),
+    TEXT("cross_attn_1_type", NULL, RUN(cross_attn[0]), "NAME", "no effect"),
+    TEXT("cross_attn_2_type", NULL, RUN(cross_attn[1]), "NAME", "no effect"),
     FLAG("print_job", NULL, RUN(print_job), "print the job and every value's source"),
     FLAG("json", NULL, RUN(json), "print JSON (plan)"),
     FLAG("help", NULL, RUN(help), "print this"),
@@ -308,7 +316,14 @@ static bool is_run_only(const char *name)
                                         "save_noise",
                                         "save_embeds",
                                         "model",
-                                        "save_latents"};
+                                        "save_latents",
+                                        "enable_cfg",
+                                        "task",
+                                        "text_len",
+                                        "model_cls",
+                                        "self_attn_1_type",
+                                        "cross_attn_1_type",
+                                        "cross_attn_2_type"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i], name) == 0)

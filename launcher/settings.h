@@ -17,6 +17,10 @@ struct settings {
     char *job_file, *prompt_file, *log_json;
     int64_t width, height; /* as separate keys; both replace job.size */
     int resolution;        /* 0: unset, 1: 480P, 2: 540P, 3: 720P */
+    bool enable_cfg;       /* said to be false: guidance 1 */
+    int task;
+    int64_t text_len;                            /* no effect */
+    char *model_cls, *self_attn, *cross_attn[2]; /* no effect */
     bool print_job, json, help;
     bool use_usp, use_cfg_parallel;
 };
