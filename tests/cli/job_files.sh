@@ -109,6 +109,23 @@ makes generate --job lightx2v.json --save_latents lx.h5
 same "LightX2V's keys" flags.y4m lx.y4m
 same "LightX2V's keys, latents and attributes" flags.h5 lx.h5
 
+cat >published.json <<END
+{"infer_steps": 4, "target_video_length": 9, "text_len": 512, "target_height": 32,
+ "target_width": 48, "self_attn_1_type": "flash_attn3", "cross_attn_1_type":
+ "flash_attn3", "cross_attn_2_type": "flash_attn3", "sample_guide_scale": 4.5,
+ "sample_shift": 3, "enable_cfg": true, "cpu_offload": false}
+END
+common=(--model wan --task t2v --model_cls wan2.1 --prompt "$P" --negative_prompt "a dog"
+    --seed 7 --sampler dpm++ --fps 12 --threads 1)
+makes generate --job published.json "${common[@]}" --output published.y4m \
+    --save_latents published.h5
+same "a configuration as LightX2V publishes them" flags.y4m published.y4m
+same "the same, latents and attributes" flags.h5 published.h5
+sed -i 's/"enable_cfg": true/"enable_cfg": false/' published.json
+makes generate --job published.json "${common[@]}" --output nocfg.y4m
+makes "${flags[@]}" --guidance_scale 1 --output guidance1.y4m
+same "enable_cfg false is a guidance of 1" nocfg.y4m guidance1.y4m
+
 makes generate --ckpt_dir wan --prompt "$P" --negative_prompt "a dog" --frame_num 9 \
     --size '48*32' --sample_steps 4 --sample_shift 3 --sample_guide_scale 4.5 \
     --base_seed 7 --sample_solver dpm++ --fps 12 --threads 1 --save_file wan.y4m
