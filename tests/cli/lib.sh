@@ -115,7 +115,7 @@ skip()
 
 run()
 {
-    timeout 20 "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null
+    timeout 60 "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null
     code=$?
 }
 

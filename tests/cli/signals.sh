@@ -15,7 +15,7 @@ stops()
 
     shift 3
     before=$(files)
-    how=$(timeout 30 "$PROBE" signal "$number" "$word" "$@" 2>"$root/err")
+    how=$(timeout 60 "$PROBE" signal "$number" "$word" "$@" 2>"$root/err")
     is "$name: ends by the signal" "$how" "signal $number"
     is "$name: one line" "$(grep -c '^framefleet: ' "$root/err")" 1
     is "$name: says where" "$(grep -c '^framefleet: stopped on request' "$root/err")" 1
