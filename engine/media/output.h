@@ -1,6 +1,6 @@
 /* output.h - files and folders that get their name only when they are complete
  *
- *     TRY(output_open(path, force, &o, e));    path.PID.part, O_EXCL | O_NOFOLLOW
+ *     TRY(output_open(path, force, &o, e));    no name, or path.PID.part, O_EXCL
  *     TRY_GOTO(st, output_write(o, p, n, e), err_discard);
  *     return output_commit(o, e);              fsync, rename, fsync of the folder
  * err_discard:

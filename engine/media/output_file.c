@@ -1,6 +1,11 @@
-/* output_file.c - one file that is complete or absent */
+/* output_file.c - one file that is complete or absent
+ *
+ * Where the file system can, the file has no name at all until it is complete, so that
+ * a process that is killed leaves nothing; elsewhere it is called NAME.PID.part.
+ */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +16,7 @@
 struct output {
     struct target target;
     int fd;
+    bool nameless; /* no name yet */
 };
 
 enum status output_check(const char *path, bool force, struct err *e)
@@ -22,10 +28,39 @@ enum status output_check(const char *path, bool force, struct err *e)
     return ST_OK;
 }
 
+/* A file without a name, which can get one later; false where there are none. */
+static bool nameless_create(struct output *o)
+{
+    if (access("/proc/self/fd", X_OK) < 0)
+        return false;
+    o->fd = openat(o->target.dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    return o->fd >= 0;
+}
+
+/* Give it its temporary name. */
+static enum status nameless_link(struct output *o, struct err *e)
+{
+    struct target *t = &o->target;
+    char self[64];
+
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", o->fd);
+    for (int i = 0; i < TARGET_TRIES; i++) {
+        TRY(target_temp(t, i, e));
+        if (linkat(AT_FDCWD, self, t->dir, t->temp, AT_SYMLINK_FOLLOW) == 0)
+            return ST_OK;
+        if (errno != EEXIST)
+            break;
+    }
+    return output_errno(errno, "name", t->path, e);
+}
+
 static enum status temp_create(struct output *o, struct err *e)
 {
     struct target *t = &o->target;
 
+    o->nameless = nameless_create(o);
+    if (o->nameless)
+        return ST_OK;
     for (int i = 0; i < TARGET_TRIES; i++) {
         TRY(target_temp(t, i, e));
         o->fd = openat(t->dir, t->temp,
@@ -92,9 +127,13 @@ enum status output_commit(struct output *o, struct err *e)
     int fd = o->fd;
     enum status st = ST_OK;
 
-    o->fd = -1;
     if (fsync(fd) < 0 && errno != EINVAL)
         st = output_errno(errno, "sync", o->target.path, e);
+    if (st == ST_OK && o->nameless) {
+        st = nameless_link(o, e);
+        o->nameless = st != ST_OK;
+    }
+    o->fd = -1;
     if (close(fd) < 0 && st == ST_OK)
         st = output_errno(errno, "close", o->target.path, e);
     if (st == ST_OK)
@@ -114,7 +153,8 @@ void output_discard(struct output *o)
         return;
     if (o->fd >= 0)
         close(o->fd);
-    unlinkat(o->target.dir, o->target.temp, 0);
+    if (!o->nameless)
+        unlinkat(o->target.dir, o->target.temp, 0);
     target_close(&o->target);
     free(o);
 }

@@ -381,7 +381,7 @@ static void abort_leaves_nothing(void **state)
             continue;
         for (int t = 0; t < 3; t++)
             assert_int_equal(media_frame(m, rgb, &e), ST_OK);
-        assert_int_equal(entries_count(dir), 1);
+        assert_true(entries_count(dir) <= 1); /* none where files may be nameless */
         media_abort(m);
         assert_int_equal(entries_count(dir), 0);
     }
