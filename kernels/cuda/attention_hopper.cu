@@ -121,41 +121,52 @@ static __device__ __forceinline__ int key_row(int key)
                  : key;
 }
 
-/* Rows [at, at + 128) of a head, 128 elements each, those from n on as zeros. */
+/* Rows [at, at + 128) of a head, 128 elements each, those from n on as zeros. A thread
+ * takes one 16-byte piece of every STEP-th row, so from one copy to the next both
+ * addresses move on by the same amount. */
 template <bool CODES>
 static __device__ __forceinline__ void rows_fetch(uint32_t tile, const struct tensor &t,
                                                   int64_t h, int64_t at, int64_t n,
                                                   bool turn)
 {
-    enum { PIECES = 8 * kind<CODES>::BYTES };
-    const char *from = (const char *)t.data + h * t.stride[0] * kind<CODES>::BYTES;
-    int lane = threadIdx.x % GROUP;
+    enum { PIECES = 8 * kind<CODES>::BYTES, STEP = GROUP / PIECES };
+    int lane = threadIdx.x % GROUP, row = lane / PIECES, piece = lane % PIECES;
+    int64_t stride = t.stride[1] * kind<CODES>::BYTES;
+    const char *from = (const char *)t.data + h * t.stride[0] * kind<CODES>::BYTES +
+                       (at + row) * stride + piece * 16;
+    uint32_t to = tile_at(tile + piece / 8 * TILE, turn ? key_row<CODES>(row) : row,
+                          piece % 8);
 
-    for (int i = lane; i < KEYS * PIECES; i += GROUP) {
-        int row = i / PIECES, piece = i % PIECES;
-        bool there = at + row < n;
-        const char *src =
-            from + (at + (there ? row : 0)) * t.stride[1] * kind<CODES>::BYTES +
-            piece * 16;
+    if (n - at >= KEYS) {
+#pragma unroll
+        for (int i = 0; i < KEYS / STEP; i++)
+            copy16(to + i * STEP * 128, from + i * STEP * stride, true);
+        return;
+    }
+    for (int i = 0; i < KEYS / STEP; i++) {
+        bool there = at + row + i * STEP < n;
 
-        copy16(tile_at(tile + piece / 8 * TILE, turn ? key_row<CODES>(row) : row,
-                       piece % 8),
-               src, there);
+        copy16(to + i * STEP * 128, there ? from + i * STEP * stride : from - row * stride,
+               there);
     }
 }
 
 /* Codes of values: 128 channels by 128 tokens; and their scales, and those of k. */
-static __device__ void codes_fetch(const struct room<true> &r, int s,
-                                   const struct attn_keys &part, int64_t h, int64_t at)
+static __device__ __forceinline__ void codes_fetch(const struct room<true> &r, int s,
+                                                   const struct attn_keys &part,
+                                                   int64_t h, int64_t at)
 {
+    enum { STEP = GROUP / 8 };
     const struct tensor &v = part.v;
-    const char *from = (const char *)v.data + h * v.stride[0] + at;
     const struct scales &ks = part.k.scales, &vs = v.scales;
     int lane = threadIdx.x % GROUP;
+    const char *from = (const char *)v.data + h * v.stride[0] +
+                       lane / 8 * v.stride[1] + at + lane % 8 * 16;
+    uint32_t to = tile_at(r.v_tile(s), lane / 8, lane % 8);
 
-    for (int i = lane; i < DIM * 8; i += GROUP)
-        copy16(tile_at(r.v_tile(s), i / 8, i % 8),
-               from + i / 8 * v.stride[1] + i % 8 * 16, true);
+#pragma unroll
+    for (int i = 0; i < DIM / STEP; i++)
+        copy16(to + i * STEP * 128, from + i * STEP * v.stride[1], true);
     copy4(r.v_scale(s) + lane * 4,
           vs.data + h * vs.stride[0] + lane * vs.stride[1] + at / KEYS, true);
     if (lane < KEYS / 4) {

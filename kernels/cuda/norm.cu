@@ -16,77 +16,120 @@ struct norm_view {
     int64_t first_token, tokens_per_frame;
 };
 
-static __device__ float table_value(const struct tensor &t, const struct norm_view &n,
-                                    int64_t row, int64_t col)
+/* The row of a table for a row's frame. */
+static __device__ __forceinline__ const float *table_row(const struct tensor &t,
+                                                         const struct norm_view &n,
+                                                         int64_t row)
 {
     int64_t f = t.shape[0] == 1 ? 0 : (n.first_token + row) / n.tokens_per_frame;
 
-    return ((const float *)t.data)[f * t.stride[0] + col];
+    return t.data ? (const float *)t.data + f * t.stride[0] : NULL;
 }
 
 /* Sum over the row, or of (value - mean)^2. */
-template <int TEAM>
-static __device__ double row_total(const float *cache, int64_t cols, bool squares,
-                                   double mean)
+template <int TEAM, int N>
+static __device__ __forceinline__ double row_total(const float *cache, int cols,
+                                                   bool squares, double mean)
 {
     double sum = 0.0;
 
-    for (int64_t c = threadIdx.x % TEAM; c < cols; c += TEAM) {
-        double v = (double)cache[c] - mean;
+    for (int c = threadIdx.x % TEAM * N; c < cols; c += TEAM * N) {
+        struct pack<N> p = floats_at<N>(cache + c);
 
-        sum += squares ? v * v : v;
+        for (int i = 0; i < N; i++) {
+            double v = (double)p.v[i] - mean;
+
+            sum = squares ? __fma_rn(v, v, sum) : sum + v;
+        }
     }
     return team_join<add_op, TEAM>(sum);
 }
 
-static __device__ float norm_value(float v, const struct norm_view &n, int64_t row,
-                                   int64_t col, float mean, float factor)
+/* What is done to the values of a row after mean and factor are known. */
+struct norm_row {
+    float mean, factor;
+    const float *weight, *bias, *scale, *shift;
+    enum act_kind act;
+};
+
+template <int N>
+static __device__ __forceinline__ struct pack<N> norm_values(struct pack<N> p,
+                                                             const struct norm_row &n,
+                                                             int col)
 {
-    v = (v - mean) * factor;
-    if (n.weight.data)
-        v *= ((const float *)n.weight.data)[col];
-    if (n.bias.data)
-        v += ((const float *)n.bias.data)[col];
-    v = act_value(n.act, v);
-    if (n.scale.data)
-        v *= 1.0f + table_value(n.scale, n, row, col);
-    if (n.shift.data)
-        v += table_value(n.shift, n, row, col);
-    return v;
+    struct pack<N> more;
+
+    for (int i = 0; i < N; i++)
+        p.v[i] = (p.v[i] - n.mean) * n.factor;
+    if (n.weight) {
+        more = floats_at<N>(n.weight + col);
+        for (int i = 0; i < N; i++)
+            p.v[i] *= more.v[i];
+    }
+    if (n.bias) {
+        more = floats_at<N>(n.bias + col);
+        for (int i = 0; i < N; i++)
+            p.v[i] += more.v[i];
+    }
+    if (n.act != ACT_NONE) {
+        for (int i = 0; i < N; i++)
+            p.v[i] = act_value(n.act, p.v[i]);
+    }
+    if (n.scale) {
+        more = floats_at<N>(n.scale + col);
+        for (int i = 0; i < N; i++)
+            p.v[i] *= 1.0f + more.v[i];
+    }
+    if (n.shift) {
+        more = floats_at<N>(n.shift + col);
+        for (int i = 0; i < N; i++)
+            p.v[i] += more.v[i];
+    }
+    return p;
 }
 
 /* out = norm of the row in `cache`, where each thread put the columns it visits. */
-template <int TEAM>
-static __device__ void norm_row(const struct tensor &out, const struct norm_view &n,
-                                int64_t row, float *cache)
+template <int TEAM, int N>
+static __device__ __forceinline__ void norm_write(const struct tensor &out,
+                                                  const struct norm_view &n,
+                                                  int64_t row, float *cache)
 {
-    double d = (double)out.shape[1];
-    double mean = 0.0, squares, factor;
+    int cols = (int)out.shape[1];
+    double d = (double)cols, mean = 0.0, squares, factor;
+    struct norm_row r;
 
     if (n.kind == NORM_LAYER)
-        mean = row_total<TEAM>(cache, out.shape[1], false, 0.0) / d;
-    squares = row_total<TEAM>(cache, out.shape[1], true, mean);
+        mean = row_total<TEAM, N>(cache, cols, false, 0.0) / d;
+    squares = row_total<TEAM, N>(cache, cols, true, mean);
     if (n.kind == NORM_L2)
         factor = sqrt(d) / fmax(sqrt(squares), (double)n.eps);
     else
         factor = 1.0 / sqrt(squares / d + (double)n.eps);
-    row_emit<TEAM>(out, row, cache, [&](int64_t c) {
-        return norm_value(cache[c], n, row, c, (float)mean, (float)factor);
+    r = {(float)mean,
+         (float)factor,
+         (const float *)n.weight.data,
+         (const float *)n.bias.data,
+         table_row(n.scale, n, row),
+         table_row(n.shift, n, row),
+         n.act};
+    row_emit<TEAM, N>(out, row, cache, [&](int c) {
+        return norm_values<N>(floats_at<N>(cache + c), r, c);
     });
 }
 
-template <int TEAM>
+template <int TEAM, int N>
 static __global__ void __launch_bounds__(BLOCK)
     norm_kernel(struct tensor out, struct tensor x, struct norm_view n)
 {
     int64_t row = team_row<TEAM>();
-    float *cache = team_cache<TEAM>(x.shape[1]);
+    int cols = (int)x.shape[1];
+    float *cache = team_cache<TEAM>(cols);
 
     if (row >= x.shape[0])
         return;
-    for (int64_t c = threadIdx.x % TEAM; c < x.shape[1]; c += TEAM)
-        cache[c] = row_value(x, row, c);
-    norm_row<TEAM>(out, n, row, cache);
+    for (int c = threadIdx.x % TEAM * N; c < cols; c += TEAM * N)
+        *(struct pack<N> *)(cache + c) = row_values<N>(x, row, c);
+    norm_write<TEAM, N>(out, n, row, cache);
 }
 
 static struct tensor view_of(const struct tensor *t)
@@ -105,50 +148,80 @@ static struct norm_view norm_view_of(const struct norm *n)
             n->tokens_per_frame};
 }
 
+/* A vector has one row, whose stride does not matter. */
+static bool vector_in_fours(const struct tensor *t)
+{
+    return (uintptr_t)t->data % 16 == 0;
+}
+
+static bool norm_in_fours(const struct norm_view *n)
+{
+    return vector_in_fours(&n->weight) && vector_in_fours(&n->bias) &&
+           in_fours(&n->scale) && in_fours(&n->shift);
+}
+
 extern "C" cudaError_t norm_launch(const struct op_norm *a, cudaStream_t stream)
 {
-    return teams_launch(norm_kernel<WARP>, norm_kernel<BLOCK>, a->x->shape[0],
-                        a->x->shape[1], stream, *a->out, *a->x,
-                        norm_view_of(&a->norm));
+    struct norm_view n = norm_view_of(&a->norm);
+    bool fours = a->x->shape[1] % 4 == 0 && in_fours(a->x) && in_fours(a->out) &&
+                 norm_in_fours(&n);
+
+    return TEAMS_LAUNCH(norm_kernel, fours, a->x->shape[0], a->x->shape[1], stream,
+                        *a->out, *a->x, n);
 }
 
 /* ---- residual ------------------------------------------------------------------ */
 
 /* The new x is rounded to its type before it is normalised. */
-template <int TEAM>
+template <int TEAM, int N>
 static __global__ void __launch_bounds__(BLOCK)
     residual_kernel(struct tensor x, struct tensor y, struct tensor gate,
                     struct tensor out, struct norm_view n)
 {
     int64_t row = team_row<TEAM>();
-    float *cache = team_cache<TEAM>(x.shape[1]);
+    int cols = (int)x.shape[1];
+    float *cache = team_cache<TEAM>(cols);
+    const float *gates = table_row(gate, n, row);
 
     if (row >= x.shape[0])
         return;
-    for (int64_t c = threadIdx.x % TEAM; c < x.shape[1]; c += TEAM) {
+#pragma unroll 4
+    for (int c = threadIdx.x % TEAM * N; c < cols; c += TEAM * N) {
         int64_t at = row * x.stride[0] + c;
-        float v = row_value(y, row, c);
+        struct pack<N> p = row_values<N>(y, row, c), old = elems_load<N>(x, at), g;
 
-        if (gate.data)
-            v *= table_value(gate, n, row, c);
-        v += elem_load(x, at);
-        elem_store(x, at, v);
-        cache[c] = x.dtype == DT_F32 ? v : __bfloat162float(__float2bfloat16_rn(v));
+        if (gates) {
+            g = floats_at<N>(gates + c);
+            for (int i = 0; i < N; i++)
+                p.v[i] *= g.v[i];
+        }
+        for (int i = 0; i < N; i++)
+            p.v[i] += old.v[i];
+        if (x.dtype != DT_F32) {
+            for (int i = 0; i < N; i++)
+                p.v[i] = __bfloat162float(__float2bfloat16_rn(p.v[i]));
+        }
+        elems_store<N>(x, at, p);
+        *(struct pack<N> *)(cache + c) = p;
     }
     if (out.data)
-        norm_row<TEAM>(out, n, row, cache);
+        norm_write<TEAM, N>(out, n, row, cache);
 }
 
 extern "C" cudaError_t residual_launch(const struct op_residual *a, cudaStream_t stream)
 {
-    return teams_launch(residual_kernel<WARP>, residual_kernel<BLOCK>, a->x->shape[0],
-                        a->x->shape[1], stream, *a->x, *a->y, view_of(a->gate),
-                        view_of(a->out), norm_view_of(&a->norm));
+    struct norm_view n = norm_view_of(&a->norm);
+    struct tensor gate = view_of(a->gate), out = view_of(a->out);
+    bool fours = a->x->shape[1] % 4 == 0 && in_fours(a->x) && in_fours(a->y) &&
+                 in_fours(&gate) && in_fours(&out) && norm_in_fours(&n);
+
+    return TEAMS_LAUNCH(residual_kernel, fours, a->x->shape[0], a->x->shape[1], stream,
+                        *a->x, *a->y, gate, out, n);
 }
 
 /* ---- act ----------------------------------------------------------------------- */
 
-template <int TEAM>
+template <int TEAM, int N>
 static __global__ void __launch_bounds__(BLOCK)
     act_kernel(struct tensor out, struct tensor x, struct tensor gated,
                enum act_kind act)
@@ -158,16 +231,26 @@ static __global__ void __launch_bounds__(BLOCK)
 
     if (row >= x.shape[0])
         return;
-    row_emit<TEAM>(out, row, cache, [&](int64_t c) {
-        float v = act_value(act, row_value(x, row, c));
+    row_emit<TEAM, N>(out, row, cache, [&](int c) {
+        struct pack<N> p = row_values<N>(x, row, c), g;
 
-        return gated.data ? v * row_value(gated, row, c) : v;
+        for (int i = 0; i < N; i++)
+            p.v[i] = act_value(act, p.v[i]);
+        if (gated.data) {
+            g = row_values<N>(gated, row, c);
+            for (int i = 0; i < N; i++)
+                p.v[i] *= g.v[i];
+        }
+        return p;
     });
 }
 
 extern "C" cudaError_t act_launch(const struct op_act *a, cudaStream_t stream)
 {
-    return teams_launch(act_kernel<WARP>, act_kernel<BLOCK>, a->x->shape[0],
-                        a->x->shape[1], stream, *a->out, *a->x, view_of(a->gated),
-                        a->act);
+    struct tensor gated = view_of(a->gated);
+    bool fours = a->x->shape[1] % 4 == 0 && in_fours(a->x) && in_fours(a->out) &&
+                 in_fours(&gated);
+
+    return TEAMS_LAUNCH(act_kernel, fours, a->x->shape[0], a->x->shape[1], stream,
+                        *a->out, *a->x, gated, a->act);
 }

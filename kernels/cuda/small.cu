@@ -21,7 +21,7 @@ static unsigned grid_for(int64_t n)
 
 /* ---- convert ------------------------------------------------------------------- */
 
-template <int TEAM>
+template <int TEAM, int N>
 static __global__ void __launch_bounds__(BLOCK)
     quantise_kernel(struct tensor dst, struct tensor src)
 {
@@ -30,11 +30,15 @@ static __global__ void __launch_bounds__(BLOCK)
 
     if (row >= dst.shape[0])
         return;
-    row_emit<TEAM>(dst, row, cache, [&](int64_t c) {
+    row_emit<TEAM, N>(dst, row, cache, [&](int c) {
         int64_t at = row * src.stride[0] + c * src.stride[1];
+        struct pack<N> p;
 
-        return src.dtype == DT_F64 ? (float)((const double *)src.data)[at]
-                                   : elem_load(src, at);
+        if (src.dtype != DT_F64)
+            return elems_load<N>(src, at);
+        for (int i = 0; i < N; i++)
+            p.v[i] = (float)((const double *)src.data)[at + i];
+        return p;
     });
 }
 
@@ -99,7 +103,9 @@ extern "C" cudaError_t convert_launch(const struct op_convert *a, cudaStream_t s
     int64_t n = count_of(a->src);
 
     if (is_code(a->dst->dtype))
-        return teams_launch(quantise_kernel<WARP>, quantise_kernel<BLOCK>,
+        return TEAMS_LAUNCH(quantise_kernel,
+                            a->dst->shape[1] % 4 == 0 && a->src->stride[1] == 1 &&
+                                in_fours(a->src) && in_fours(a->dst),
                             a->dst->shape[0], a->dst->shape[1], stream, *a->dst,
                             *a->src);
     convert_kernel<<<grid_for(n), BLOCK, 0, stream>>>(

@@ -28,11 +28,11 @@ enum {
     PATTERN = 1 << 22
 };
 
-enum part { LINEAR, SELF, CROSS, NORMS, SCATTER, GATHER, ACT, PARTS };
+enum part { LINEAR, SELF, CROSS, NORMS, SCATTER, VALUES, SUMS, GATHER, ACT, PARTS };
 
 static const char *const part_names[PARTS] = {
     "linear", "self attention", "cross attention", "norm and residual",
-    "heads, values, key sum", "gather", "act",
+    "heads", "values", "key sum", "gather", "act",
 };
 
 /* The tensors of a pass; w: v k q o, cross q o, in, out. */
@@ -270,11 +270,11 @@ static void self_attention(struct bench *b)
     struct tensor y = b->y;
 
     product(b, &y, &b->u, W_V);
-    PUT(b, SCATTER, values, &v, 1, &y, DIM);
+    PUT(b, VALUES, values, &v, 1, &y, DIM);
     y = b->y;
     product(b, &y, &b->u, W_K);
     if (b->fp8)
-        PUT(b, SCATTER, key_sum, .acc = &b->key_sum, .count = &b->count, .y = &y,
+        PUT(b, SUMS, key_sum, .acc = &b->key_sum, .count = &b->count, .y = &y,
             .weight = &b->norm_w, .rope = &b->rope, .eps = 1e-6f, .head_dim = DIM,
             .every = 16);
     scatter(b, &y, &b->k8, true, b->fp8);
