@@ -25,6 +25,7 @@ const struct checkpoint_field checkpoint_texts[CHECKPOINT_TEXTS] = {
     TEXT("", created),
     TEXT("job", config_digest),
     TEXT("job", model_digest),
+    TEXT("job", whole_digest),
     TEXT("job", conditioning_digest),
     TEXT("job", schedule_digest),
     TEXT("job", precision),
@@ -67,6 +68,7 @@ void checkpoint_release(struct checkpoint *ck)
         free(checkpoint_array_at(ck, i)->data);
     free(ck->counter.data);
     free(ck->config);
+    free(ck->launch);
     memset(ck, 0, sizeof(*ck));
 }
 
@@ -118,21 +120,28 @@ enum status checkpoint_ints_size(struct checkpoint_ints *f, int64_t n, struct er
     return ST_OK;
 }
 
-enum status checkpoint_config(struct checkpoint *ck, const char *json, struct err *e)
+static enum status text_copy(char **to, const char *text, struct err *e)
 {
-    size_t bytes = strlen(json);
+    size_t bytes = strlen(text);
     char *copy;
 
     if (bytes > CHECKPOINT_CONFIG_MAX)
         return err_set(e, ST_USAGE,
                        "cannot write checkpoints: the job has %zu bytes, %d at most",
                        bytes, CHECKPOINT_CONFIG_MAX);
-    copy = strdup(json);
+    copy = strdup(text);
     if (!copy)
         return err_set(e, ST_RESOURCE, "no memory for a checkpoint: %zu bytes", bytes);
-    free(ck->config);
-    ck->config = copy;
+    free(*to);
+    *to = copy;
     return ST_OK;
+}
+
+enum status checkpoint_config(struct checkpoint *ck, const char *config,
+                              const char *launch, struct err *e)
+{
+    TRY(text_copy(&ck->config, config, e));
+    return text_copy(&ck->launch, launch ? launch : "", e);
 }
 
 int64_t checkpoint_bytes(const struct checkpoint *ck)
@@ -195,7 +204,7 @@ enum status checkpoint_check(const struct checkpoint *ck, struct err *e)
 {
     const struct checkpoint_floats *x = &ck->x, *done = &ck->finished;
 
-    if (ck->kind < 0 || ck->kind > CHECKPOINT_FINAL || !ck->config)
+    if (ck->kind < 0 || ck->kind > CHECKPOINT_FINAL || !ck->config || !ck->launch)
         return err_set(e, ST_INPUT, "a checkpoint without kind or configuration");
     TRY(state_check(ck, e));
     TRY(place_check(ck, e));
@@ -241,5 +250,7 @@ const char *checkpoint_difference(const struct checkpoint *a,
         return "kind";
     if (a->seconds != b->seconds)
         return "seconds";
+    if (strcmp(a->launch, b->launch) != 0)
+        return "launch";
     return strcmp(a->config, b->config) != 0 ? "config" : NULL;
 }

@@ -8,16 +8,15 @@
  *
  *     /               format, version, program, created, kind, segment, rows_done,
  *                     rows_total, segments_total
- *     /job            config (canonical JSON), config_digest, model_digest,
- *                     conditioning_digest, schedule_digest, precision, backend, mesh
- *     /latents/x      f32 [C,N,h,w]   current sample
- *     /sampler/x_last f32 [C,N,h,w]   corrected sample at the solver's last point
- *     /sampler/m0,m1  f32 [C,N,h,w]   the two newest data predictions
- *     /sampler/counter  i64 [N]       solver steps that each latent frame has done
- *     /text/cond, /text/uncond  f32 [L,width], attribute length
- *     /segment        finished_frames, prefix_frames
- *     /segment/finished f32 [C,T,h,w] latents of the segments before this one
- *     /report         seconds, restarts: of all incarnations so far
+ *     /job            config (canonical JSON), launch (JSON), config_digest,
+ * model_digest, whole_digest, conditioning_digest, schedule_digest, precision, backend,
+ * mesh /latents/x      f32 [C,N,h,w]   current sample /sampler/x_last f32 [C,N,h,w]
+ * corrected sample at the solver's last point /sampler/m0,m1  f32 [C,N,h,w]   the two
+ * newest data predictions /sampler/counter  i64 [N]       solver steps that each latent
+ * frame has done /text/cond, /text/uncond  f32 [L,width], attribute length /segment
+ * finished_frames, prefix_frames /segment/finished f32 [C,T,h,w] latents of the
+ * segments before this one /report         seconds, restarts: of all incarnations so
+ * far
  *
  * Latents and sampler arrays are there while a segment is running and only then. Texts
  * are f32 as the encoder gives them: as bf16 they would be other bytes. Generators have
@@ -65,8 +64,10 @@ struct checkpoint_ints {
 struct checkpoint {
     int64_t kind; /* enum checkpoint_kind */
     int64_t segment, rows_done, rows_total, segments_total;
-    char *config; /* owned */
+    char *config; /* all that changes the bytes; owned */
+    char *launch; /* all that the launch was told, to start it again; owned */
     char config_digest[DIGEST_HEX], model_digest[DIGEST_HEX];
+    char whole_digest[DIGEST_HEX]; /* of the model with its text encoder */
     char conditioning_digest[DIGEST_HEX], schedule_digest[DIGEST_HEX];
     char precision[CHECKPOINT_NOTE_BYTES], backend[CHECKPOINT_NOTE_BYTES];
     char mesh[CHECKPOINT_NOTE_BYTES]; /* that wrote it: information only */
@@ -86,11 +87,12 @@ void checkpoint_release(struct checkpoint *ck);
 const char *checkpoint_kind_name(int64_t kind);
 
 /* Give an array its dims (and memory; values are left to the caller); dims NULL: it is
- * not there. checkpoint_config copies. */
+ * not there. checkpoint_config copies both texts; `launch` NULL is "". */
 enum status checkpoint_floats_size(struct checkpoint_floats *f, const int64_t dims[4],
                                    struct err *e);
 enum status checkpoint_ints_size(struct checkpoint_ints *f, int64_t n, struct err *e);
-enum status checkpoint_config(struct checkpoint *ck, const char *json, struct err *e);
+enum status checkpoint_config(struct checkpoint *ck, const char *config,
+                              const char *launch, struct err *e);
 
 size_t checkpoint_floats_count(const struct checkpoint_floats *f);
 

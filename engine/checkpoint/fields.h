@@ -19,7 +19,7 @@ struct checkpoint_dataset {
 };
 
 enum {
-    CHECKPOINT_TEXTS = 9,
+    CHECKPOINT_TEXTS = 10,
     CHECKPOINT_INTS = 7,
     CHECKPOINT_ARRAYS = 7,
     CHECKPOINT_STATES = 4, /* the first arrays: those of a running segment */

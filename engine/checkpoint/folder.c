@@ -180,6 +180,35 @@ static void leftovers_remove(const struct checkpoint_store *s)
         closedir(dir);
 }
 
+bool checkpoint_any(const struct checkpoint_store *s)
+{
+    struct generations all;
+    bool any;
+
+    if (generations_list(s, &all, NULL) != ST_OK)
+        return false;
+    any = all.n > 0;
+    generations_release(&all);
+    return any;
+}
+
+void checkpoint_clear(struct checkpoint_store *s)
+{
+    struct generations all;
+    char name[CHECKPOINT_NAME_BYTES];
+
+    leftovers_remove(s);
+    if (generations_list(s, &all, NULL) != ST_OK)
+        return;
+    for (int i = 0; i < all.n; i++) {
+        generation_name(&all.g[i], name);
+        unlinkat(s->fd, name, 0);
+    }
+    generations_release(&all);
+    unlinkat(s->fd, "owner", 0);
+    s->n_good = 0;
+}
+
 bool folder_sync(const struct checkpoint_store *s)
 {
     return fsync(s->fd) == 0 || errno == EINVAL;

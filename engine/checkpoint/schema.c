@@ -48,6 +48,7 @@ static enum status attrs_put(struct h5_writer *w, const struct checkpoint *ck,
     TRY(h5_put_int(w, "", "version", VERSION, e));
     TRY(h5_put_text(w, "", "kind", checkpoint_kind_name(ck->kind), e));
     TRY(h5_put_text(w, "job", "config", ck->config, e));
+    TRY(h5_put_text(w, "job", "launch", ck->launch, e));
     TRY(h5_put_real(w, "report", "seconds", ck->seconds, e));
     for (int i = 0; i < CHECKPOINT_TEXTS; i++)
         TRY(h5_put_text(w, checkpoint_texts[i].object, checkpoint_texts[i].name,
@@ -83,6 +84,7 @@ enum {
     AT_VERSION,
     AT_KIND,
     AT_CONFIG,
+    AT_LAUNCH,
     AT_SECONDS,
     AT_TEXTS,
     AT_INTS = AT_TEXTS + CHECKPOINT_TEXTS,
@@ -95,7 +97,7 @@ struct wants {
     struct h5_array array[N_ARRAYS];
     struct h5_attr attr[N_ATTRS];
     char format[FORMAT_BYTES], kind[KIND_BYTES];
-    char config[CHECKPOINT_CONFIG_MAX + 1];
+    char config[CHECKPOINT_CONFIG_MAX + 1], launch[CHECKPOINT_CONFIG_MAX + 1];
 };
 
 static struct h5_attr text_attr(const char *object, const char *name, char *text,
@@ -115,6 +117,7 @@ static void attrs_want(struct wants *w, struct checkpoint *ck)
         .object = "", .name = "version", .kind = H5_ATTR_INT};
     w->attr[AT_KIND] = text_attr("", "kind", w->kind, sizeof(w->kind));
     w->attr[AT_CONFIG] = text_attr("job", "config", w->config, sizeof(w->config));
+    w->attr[AT_LAUNCH] = text_attr("job", "launch", w->launch, sizeof(w->launch));
     w->attr[AT_SECONDS] = (struct h5_attr){
         .object = "report", .name = "seconds", .kind = H5_ATTR_REAL};
     for (int i = 0; i < CHECKPOINT_TEXTS; i++)
@@ -160,7 +163,7 @@ static enum status attrs_take(const struct wants *w, struct checkpoint *ck,
     ck->seconds = w->attr[AT_SECONDS].f;
     for (int i = 0; i < CHECKPOINT_INTS; i++)
         *checkpoint_int_at(ck, i) = w->attr[AT_INTS + i].i;
-    return checkpoint_config(ck, w->config, e);
+    return checkpoint_config(ck, w->config, w->launch, e);
 }
 
 /* From shapes that were asked for to memory that the values fit, to be asked for next.

@@ -102,6 +102,13 @@ enum status checkpoint_newest(struct checkpoint_store *s,
                               struct checkpoint *ck, char name[CHECKPOINT_NAME_BYTES],
                               bool *found, struct err *e);
 
+/* Has the folder any checkpoint, valid or not? */
+bool checkpoint_any(const struct checkpoint_store *s);
+
+/* Remove all checkpoints and the owner file; for a run that has ended or starts over.
+ */
+void checkpoint_clear(struct checkpoint_store *s);
+
 /* Read one file, wherever it lies. */
 enum status checkpoint_read(const char *path, struct checkpoint *ck, struct err *e);
 

@@ -46,7 +46,7 @@ static enum status inputs_check(const struct pipeline *p, const struct job *job,
 {
     const struct dit_config *dit = model_dit(p->model);
 
-    if (job->embeds)
+    if (job->embeds && !job->resumed)
         TRY(embeds_check(job->embeds, dit, g->guided, e));
     if (!job->noise)
         return ST_OK;

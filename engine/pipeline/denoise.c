@@ -152,16 +152,99 @@ static enum status row_step(struct denoise *d, int row, struct err *e)
     return ops_queue_wait(a->ops, a->queue, e);
 }
 
+/* ---- checkpoints ----------------------------------------------------------------- */
+
+enum { STATES = 4 };
+
+/* The solver's arrays, own tokens of them, and where the whole ones are kept. */
+static void states_of(struct denoise *d, struct checkpoint *ck,
+                      struct tensor *own[STATES],
+                      struct checkpoint_floats *whole[STATES])
+{
+    struct tensor *const tensors[STATES] = {&d->state.m1, &d->state.m0,
+                                            &d->state.x_last, &d->state.x};
+    struct checkpoint_floats *const arrays[STATES] = {&ck->m1, &ck->m0, &ck->x_last,
+                                                      &ck->x};
+
+    memcpy(own, tensors, sizeof(tensors));
+    memcpy(whole, arrays, sizeof(arrays));
+}
+
+/* All of the state, before row `row`, into a snapshot on the leader. */
+static enum status state_keep(struct denoise *d, int row, bool wait, struct err *e)
+{
+    const struct denoise_args *a = d->a;
+    struct keep_place place = {a->segment,  row,     d->matrix.rows, a->prefix,
+                               a->finished, a->size, a->schedule,    &d->matrix};
+    struct checkpoint none = {0}, *ck = &none;
+    struct checkpoint_floats *whole[STATES];
+    struct tensor *own[STATES];
+    double start = clock_seconds();
+
+    if (spread_leads(a->spread))
+        TRY(keep_begin(a->keep, &place, &ck, e));
+    states_of(d, ck, own, whole);
+    for (int i = 0; i < STATES && row > 0; i++) {
+        TRY(rows_copy(d, own[i], d->tokens.count, false, e));
+        TRY(spread_gather(a->spread, a->ops, &a->size, d->rows, whole[i]->data, e));
+    }
+    if (!spread_leads(a->spread))
+        return ST_OK;
+    return keep_end(a->keep, clock_seconds() - start, wait, e);
+}
+
+/* The leader's whole arrays to everybody's own tokens; `latent` is room for one. */
+static enum status state_restore(struct denoise *d, float *latent, struct err *e)
+{
+    const struct denoise_args *a = d->a;
+    struct checkpoint_identity id = {0};
+    struct checkpoint_floats *whole[STATES];
+    struct tensor *own[STATES];
+    size_t bytes = (size_t)(a->size.channels * a->size.frames * a->size.height *
+                            a->size.width) *
+                   sizeof(float);
+
+    TRY(identity_schedule(a->schedule, &d->matrix, id.schedule_digest, e));
+    if (spread_leads(a->spread)) {
+        TRY(identity_match(&a->keep->from, a->keep->folder, &id, e));
+        if (checkpoint_floats_count(&a->keep->from.x) * sizeof(float) != bytes)
+            return err_set(e, ST_INPUT, "the checkpoint in '%s' has another size",
+                           a->keep->folder);
+    }
+    states_of(d, &a->keep->from, own, whole);
+    for (int i = 0; i < STATES; i++) {
+        if (spread_leads(a->spread))
+            memcpy(latent, whole[i]->data, bytes);
+        TRY(spread_bytes(a->spread, latent, bytes, e));
+        patch_from_latent(d->rows, latent, &a->size, d->tokens);
+        TRY(rows_copy(d, own[i], d->tokens.count, true, e));
+    }
+    return ST_OK;
+}
+
+static enum status stopped(const struct denoise *d, int row, struct err *e)
+{
+    return err_set(e, ST_STOPPED, "stopped on request at row %d of %d", row,
+                   d->matrix.rows);
+}
+
 /* The last agreement before ranks wait for each other inside the model. */
-static enum status stop_check(const struct denoise *d, int row, struct err *e)
+static enum status row_begin(struct denoise *d, int row, struct err *e)
 {
     const struct denoise_args *a = d->a;
     enum status st = ST_OK;
+    bool save = false;
+    int signal = 0;
 
-    if (a->stop && *a->stop)
-        st = err_set(e, ST_STOPPED, "stopped on request at row %d of %d", row,
-                     d->matrix.rows);
-    return world_agree(a->spread->world, st, e);
+    if (a->keep)
+        TRY(keep_ask(a->keep, &save, &signal, e));
+    else
+        signal = a->stop ? *a->stop : 0;
+    if (save)
+        st = state_keep(d, row, signal != 0, e);
+    if (st == ST_OK && signal)
+        st = stopped(d, row, e);
+    return a->keep && !save ? st : world_agree(a->spread->world, st, e);
 }
 
 static enum status row_run(struct denoise *d, int row, struct err *e)
@@ -171,7 +254,7 @@ static enum status row_run(struct denoise *d, int row, struct err *e)
     enum status st;
 
     TRY(prefix_noise_put(d, row, e));
-    TRY(stop_check(d, row, e));
+    TRY(row_begin(d, row, e));
     st = row_step(d, row, e);
     if (st != ST_OK) {
         world_tear(a->spread->world);
@@ -193,14 +276,26 @@ static enum status history_clear(struct denoise *d, struct err *e)
     return ST_OK;
 }
 
+/* From noise. */
+static enum status state_begin(struct denoise *d, const float *latent, struct err *e)
+{
+    TRY(history_clear(d, e));
+    patch_from_latent(d->rows, latent, &d->a->size, d->tokens);
+    return rows_copy(d, &d->state.x, d->tokens.count, true, e);
+}
+
 static enum status rows_run(struct denoise *d, float *latent, struct err *e)
 {
     const struct denoise_args *a = d->a;
+    int first = 0;
 
-    TRY(history_clear(d, e));
-    patch_from_latent(d->rows, latent, &a->size, d->tokens);
-    TRY(rows_copy(d, &d->state.x, d->tokens.count, true, e));
-    for (int row = 0; row < d->matrix.rows; row++)
+    if (a->keep && keep_continues(a->keep, a->segment)) {
+        first = (int)a->keep->row;
+        TRY(state_restore(d, latent, e));
+    } else {
+        TRY(state_begin(d, latent, e));
+    }
+    for (int row = first; row < d->matrix.rows; row++)
         TRY(row_run(d, row, e));
     TRY(rows_copy(d, &d->state.x, d->tokens.count, false, e));
     return spread_gather(a->spread, a->ops, &a->size, d->rows, latent, e);

@@ -16,6 +16,7 @@
 
 #include "engine/dit/forward.h"
 #include "engine/dit/patch.h"
+#include "engine/pipeline/keep.h"
 #include "engine/pipeline/noise_source.h"
 #include "engine/pipeline/spread.h"
 #include "engine/pipeline/state.h"
@@ -35,7 +36,9 @@ struct denoise_args {
     int prefix;              /* leading latent frames that are given */
     int ar_step, causal_block_size, addnoise;
     double guidance;
-    const volatile sig_atomic_t *stop;
+    int finished;      /* latent frames of the video before this segment's own */
+    struct keep *keep; /* checkpoints and where to go on; NULL: none */
+    const volatile sig_atomic_t *stop; /* looked at without `keep` */
     /* Called after every row with the row's seconds; may be NULL. Collective. */
     enum status (*row_done)(void *ctx, double seconds, struct err *e);
     void *ctx;

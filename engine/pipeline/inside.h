@@ -10,6 +10,7 @@
 #include "engine/pipeline/denoise.h"
 #include "engine/pipeline/embeds.h"
 #include "engine/pipeline/film.h"
+#include "engine/pipeline/keep.h"
 #include "engine/pipeline/pipeline.h"
 #include "engine/pipeline/share.h"
 #include "engine/pipeline/spread.h"
@@ -36,7 +37,8 @@ struct pipeline {
     struct vae *vae;
     struct tokenizer *tokenizer;
     char describe[DESCRIBE_BYTES];
-    char digest[65]; /* of the loaded weights, hex */
+    char digest[65];      /* of the loaded weights, hex */
+    char kept_digest[65]; /* without the text encoder's: what a resume needs */
 };
 
 /* Load the stores that a job needs and build transformer and VAE on them. Loaded ones

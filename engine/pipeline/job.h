@@ -47,6 +47,9 @@ struct job {
     char *output, *save_latents, *save_embeds, *save_noise;
     int64_t crf;
     bool force;
+    int64_t checkpoint_every; /* rows; 0: the first row that ends a minute */
+    bool resumed;             /* go on from a checkpoint, which has the text rows */
+    char *checkpoint;         /* this file; NULL: the newest of the output's */
 };
 
 struct engine_options {

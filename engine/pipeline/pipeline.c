@@ -172,15 +172,19 @@ static enum status part_load(struct pipeline *p, enum model_part part, int step,
     return ST_OK;
 }
 
-static enum status digest_take(struct pipeline *p, struct err *e)
+/* Of all that is loaded, and of that without the text encoder. */
+static enum status digests_take(struct pipeline *p, struct err *e)
 {
-    const struct weights *stores[MODEL_PARTS];
-    int n = 0;
+    const struct weights *stores[MODEL_PARTS], *kept[MODEL_PARTS];
+    int n = 0, n_kept = 0;
 
     for (int part = 0; part < MODEL_PARTS; part++) {
         if (p->loaded[part])
             stores[n++] = p->store[part];
+        if (p->loaded[part] && part != MODEL_TEXT)
+            kept[n_kept++] = p->store[part];
     }
+    TRY(weights_digest(kept, n_kept, p->kept_digest, e));
     return weights_digest(stores, n, p->digest, e);
 }
 
@@ -199,7 +203,7 @@ enum status pipeline_load(struct pipeline *p, bool text,
     for (int i = 0; i < n; i++)
         TRY(part_load(p, wanted[i], i + 1, n, events, e));
     if (n)
-        TRY(digest_take(p, e));
+        TRY(digests_take(p, e));
     if (!p->dit)
         TRY(dit_create(model_dit(p->model), p->precision, p->store[MODEL_DIT], p->ops,
                        &p->dit, e));

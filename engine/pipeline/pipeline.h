@@ -45,7 +45,10 @@ struct pipeline_events {
     void (*progress)(void *ctx, const struct pipeline_progress *p); /* may be NULL */
     /* Asked between steps; nonzero ends the run with ST_STOPPED. May be NULL. */
     const volatile sig_atomic_t *stop;
-    const char *job_json; /* goes into the metadata of the output; may be NULL */
+    const char *job_json;    /* goes into the metadata of the output; may be NULL. It is
+                              * also what a checkpoint must have been written for. */
+    const char *launch_json; /* kept in checkpoints for `resume`; may be NULL */
+    void (*note)(void *ctx, const char *event, const char *text); /* may be NULL */
     /* After every row, what each rank has sent and waited for in it. NULL: it is not
      * collected; on one rank NULL or not, on all. */
     void (*traffic)(void *ctx, const struct spread_traffic *ranks, int n);

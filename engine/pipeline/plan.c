@@ -146,7 +146,7 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
     TRY(dit_bytes(p, g, job, text_rows, out, e));
     if (g->leads)
         TRY(vae_bytes(p, g, job, out, e));
-    if (g->leads && !job->embeds) {
+    if (g->leads && !job->embeds && !job->resumed) {
         TRY(umt5_plan(model_text(p->model), p->act, text_rows, p->ops, &text, e));
         out->encode = text.arena_bytes;
         out->workspace = larger(out->workspace, text.workspace_bytes);

@@ -2,7 +2,9 @@
  *
  *     text      prompts to rows (or rows from a file), rows to contexts
  *     segments  noise, prefix, denoise, decode and write, one after another
- *     finish    text rows, latents and noise to their files, the video gets its name
+ *     keep      checkpoints in between (keep.h); a run that goes on from one decodes
+ * the segments before it again finish    text rows, latents and noise to their files,
+ * the video gets its name
  *
  * With several ranks all run this; what only the leader, rank 0, does begins with
  * asking for it (spread.h). A rank that fails returns, and meets the others in their
@@ -42,6 +44,8 @@ struct run {
     struct dit_context *context[BRANCHES];
     struct noise_source noise;
     struct film film;
+    struct keep keep;
+    char mesh[MESH_TEXT_BYTES];
     float *latents; /* [C, total, h, w] of the whole video; on the leader */
     float *segment; /* [C, longest, h, w]; the leader has all of it */
     struct spread_traffic traffic, *ranks; /* so far of this rank; of a row, of all */
@@ -78,7 +82,7 @@ static void media_setup_fill(struct media_setup *m, const struct run *r)
     m->tags[0] = (struct media_tag){"title", job->prompt ? job->prompt : ""};
     m->tags[1] = (struct media_tag){"prompt", job->prompt ? job->prompt : ""};
     m->tags[2] = (struct media_tag){"seed", m->seed};
-    m->tags[3] = (struct media_tag){"model_digest", r->p->digest};
+    m->tags[3] = (struct media_tag){"model_digest", r->keep.whole_digest};
     m->tags[4] = (struct media_tag){"comment",
                                     r->events->job_json ? r->events->job_json : ""};
     m->options = (struct media_options)MEDIA_OPTIONS_DEFAULT;
@@ -119,12 +123,20 @@ static enum status prompts_read(struct run *r, struct err *e)
 {
     const struct dit_config *dit = model_dit(r->p->model);
 
+    if (r->job->resumed)
+        return keep_embeds(&r->keep, &r->embeds, e);
     if (r->job->embeds)
         return embeds_read(r->job->embeds, dit, r->g.guided, &r->embeds, e);
     TRY(prompt_tokenize(r, r->job->prompt, &r->cond_prompt, e));
     if (!r->g.guided)
         return ST_OK;
     return prompt_tokenize(r, r->job->negative_prompt, &r->uncond_prompt, e);
+}
+
+/* Do the text rows come from a file? */
+static bool rows_given(const struct run *r)
+{
+    return r->job->embeds || r->job->resumed;
 }
 
 /* The plan of every rank needs the number of rows. */
@@ -134,8 +146,8 @@ static enum status text_read(struct run *r, struct err *e)
 
     if (spread_leads(&r->spread))
         TRY(prompts_read(r, e));
-    a = r->job->embeds ? r->embeds.cond.n : r->cond_prompt.n;
-    b = r->job->embeds ? r->embeds.uncond.n : r->uncond_prompt.n;
+    a = rows_given(r) ? r->embeds.cond.n : r->cond_prompt.n;
+    b = rows_given(r) ? r->embeds.uncond.n : r->uncond_prompt.n;
     r->text_rows = a > b ? a : b;
     return spread_bytes(&r->spread, &r->text_rows, sizeof(r->text_rows), e);
 }
@@ -208,7 +220,7 @@ static enum status text_run(struct run *r, struct err *e)
     const struct embeds_rows *rows[BRANCHES] = {&r->embeds.cond, &r->embeds.uncond};
     int branches = r->g.guided ? BRANCHES : 1;
 
-    if (spread_leads(&r->spread) && !r->job->embeds)
+    if (spread_leads(&r->spread) && !rows_given(r))
         TRY(text_encode(r, e));
     TRY(spread_embeds(&r->spread, &r->embeds, e));
     for (int b = 0; b < branches; b++) {
@@ -240,6 +252,16 @@ static void frames_copy(const struct run *r, float *to, int64_t to_frames,
         memcpy(to + (size_t)(c * to_frames + to_first) * plane,
                from + (size_t)(c * from_frames + from_first) * plane,
                (size_t)n * plane * sizeof(float));
+}
+
+/* Rows of the timestep matrix of a segment. */
+static int segment_rows(const struct run *r, int i)
+{
+    const struct segment *s = &r->g.segments.segment[i];
+    struct matrix_args a = {s->frames, s->frames, (int)r->job->ar_step, s->prefix,
+                            (int)r->job->causal_block_size};
+
+    return matrix_rows(r->schedule.n, &a);
 }
 
 static int64_t prefix_floats(const struct run *r, const struct segment *s)
@@ -276,16 +298,26 @@ static enum status prefix_put(struct run *r, const struct segment *s, struct err
     return st;
 }
 
-/* The noise of a segment, with its prefix in place, as far as own tokens need it. */
-static enum status segment_start(struct run *r, int i, struct err *e)
+static enum status initial_draw(struct run *r, int i, struct err *e)
 {
     const struct segment *s = &r->g.segments.segment[i];
     int64_t channels = model_dit(r->p->model)->out_channels;
     int64_t tokens = s->frames * (r->g.height / 2) * (r->g.width / 2);
 
-    TRY(noise_source_initial(
+    return noise_source_initial(
         &r->noise, i, (int64_t[]){channels, s->frames, r->g.height, r->g.width},
-        seqpar_tokens(&r->g.group, r->p->ops, tokens), r->segment, e));
+        seqpar_tokens(&r->g.group, r->p->ops, tokens), r->segment, e);
+}
+
+/* The noise of a segment, with its prefix in place, as far as own tokens need it. In
+ * the middle of a segment the draw counts, and the latents come from the checkpoint. */
+static enum status segment_start(struct run *r, int i, struct err *e)
+{
+    const struct segment *s = &r->g.segments.segment[i];
+
+    TRY(initial_draw(r, i, e));
+    if (keep_continues(&r->keep, i))
+        return ST_OK;
     return s->prefix ? prefix_put(r, s, e) : ST_OK;
 }
 
@@ -309,6 +341,25 @@ static void decode_done(void *ctx, int latents, double seconds)
     progress_tell(r, STAGE_DECODE, r->decoded, r->to_decode, seconds);
 }
 
+/* On the leader: latents of a finished segment to frames. A stop asked for while they
+ * are decoded gets its checkpoint here. */
+static enum status segment_finish(struct run *r, int i, struct err *e)
+{
+    const struct segment *s = &r->g.segments.segment[i];
+    struct latent_size size = size_of(r, s->frames);
+    int done = s->first + s->frames;
+    enum status st;
+
+    frames_copy(r, r->latents, r->g.segments.total, s->first + s->prefix, r->segment,
+                s->frames, s->prefix, s->frames - s->prefix);
+    TRY(keep_finished(&r->keep, i + 1, done, segment_rows(r, i), false, e));
+    st = film_segment(&r->film, &r->scratch, r->segment, &size, s->prefix, e);
+    if (st == ST_STOPPED && keep_wanted(&r->keep) &&
+        keep_finished(&r->keep, i + 1, done, segment_rows(r, i), true, e) != ST_OK)
+        return e->status;
+    return st;
+}
+
 static enum status segment_run(struct run *r, int i, struct err *e)
 {
     const struct segment *s = &r->g.segments.segment[i];
@@ -328,7 +379,8 @@ static enum status segment_run(struct run *r, int i, struct err *e)
         .causal_block_size = (int)r->job->causal_block_size,
         .addnoise = (int)r->job->addnoise_condition,
         .guidance = r->job->guidance_scale,
-        .stop = r->events->stop,
+        .finished = s->first + s->prefix,
+        .keep = &r->keep,
         .row_done = row_done,
         .ctx = r,
     };
@@ -336,22 +388,101 @@ static enum status segment_run(struct run *r, int i, struct err *e)
     r->at.segment = i;
     TRY(segment_start(r, i, e));
     TRY(denoise_segment(&a, &r->scratch, r->segment, e));
+    return spread_leads(&r->spread) ? segment_finish(r, i, e) : ST_OK;
+}
+
+/* ---- going on from a checkpoint -------------------------------------------------- */
+
+/* The latents of segment i as they were when it had been denoised; on the leader. */
+static enum status segment_again(struct run *r, int i, struct err *e)
+{
+    const struct segment *s = &r->g.segments.segment[i];
+    float *prefix;
+    enum status st = ST_OK;
+
+    frames_copy(r, r->segment, s->frames, 0, r->latents, r->g.segments.total, s->first,
+                s->frames);
+    if (!s->prefix || !r->g.chained_pixels)
+        return ST_OK;
+    prefix = malloc((size_t)prefix_floats(r, s) * sizeof(float));
+    if (!prefix)
+        return err_set(e, ST_RESOURCE, "out of memory: %d latent frames", s->prefix);
+    st = prefix_make(r, s, prefix, e);
+    if (st == ST_OK)
+        frames_copy(r, r->segment, s->frames, 0, prefix, s->prefix, 0, s->prefix);
+    free(prefix);
+    return st;
+}
+
+/* Noise that was drawn before: generators with a state move on, files get it again. */
+static enum status noise_again(struct run *r, int segment, int row, struct err *e)
+{
+    int64_t channels = model_dit(r->p->model)->out_channels;
+
+    for (int i = 0; i <= segment; i++) {
+        const struct segment *s = &r->g.segments.segment[i];
+        int64_t dims[4] = {channels, s->prefix, r->g.height, r->g.width};
+        int rows = i < segment ? segment_rows(r, i) : row;
+
+        if (i < segment)
+            TRY(initial_draw(r, i, e));
+        if (!s->prefix || !r->job->addnoise_condition || !r->job->save_noise)
+            continue;
+        for (int k = 0; k < rows; k++)
+            TRY(noise_source_prefix(&r->noise, i, k, dims, r->segment, e));
+    }
+    return ST_OK;
+}
+
+/* Everything up to the first row that was not done. */
+static enum status segments_again(struct run *r, struct err *e)
+{
+    int segment = (int)r->keep.segment, row = (int)r->keep.row;
+    bool all = r->keep.final;
+    int finished = all ? r->g.segments.count : segment;
+    const struct segment *s;
+
+    if (segment >= r->g.segments.count || row > segment_rows(r, segment))
+        return err_set(e, ST_INPUT,
+                       "the checkpoint is of segment %d, row %d: this job "
+                       "does not have it",
+                       segment, row);
+    TRY(noise_again(r, segment, row, e));
+    if (all)
+        TRY(initial_draw(r, segment, e));
+    for (int i = 0; i < finished; i++)
+        r->rows_done += segment_rows(r, i);
+    r->rows_done += all ? 0 : row;
     if (!spread_leads(&r->spread))
         return ST_OK;
-    frames_copy(r, r->latents, r->g.segments.total, s->first + s->prefix, r->segment,
-                s->frames, s->prefix, s->frames - s->prefix);
-    return film_segment(&r->film, &r->scratch, r->segment, &a.size, s->prefix, e);
+    s = &r->g.segments.segment[segment];
+    TRY(keep_latents(&r->keep, r->latents, s->first + (all ? s->frames : s->prefix),
+                     e));
+    for (int i = 0; i < finished; i++) {
+        struct latent_size size = size_of(r, r->g.segments.segment[i].frames);
+
+        s = &r->g.segments.segment[i];
+        TRY(segment_again(r, i, e));
+        TRY(film_segment(&r->film, &r->scratch, r->segment, &size, s->prefix, e));
+    }
+    return ST_OK;
 }
+
+/* ---- all segments ---------------------------------------------------------------- */
 
 static enum status segments_run(struct run *r, struct err *e)
 {
+    int first = r->keep.final ? r->g.segments.count : (int)r->keep.segment;
+
     r->at.segments = r->g.segments.count;
     for (int i = 0; i < r->g.segments.count; i++) {
         const struct segment *s = &r->g.segments.segment[i];
 
         r->to_decode += s->frames - (r->g.chained_pixels ? 0 : s->prefix);
     }
-    for (int i = 0; i < r->g.segments.count; i++)
+    if (r->job->resumed)
+        TRY(segments_again(r, e));
+    for (int i = first; i < r->g.segments.count; i++)
         TRY(segment_run(r, i, e));
     return ST_OK;
 }
@@ -400,7 +531,7 @@ static enum status latents_save(const struct run *r, struct err *e)
     if (st == ST_OK)
         st = h5_put_int(w, "", "fps", r->job->fps, e);
     if (st == ST_OK)
-        st = h5_put_text(w, "", "model_digest", r->p->digest, e);
+        st = h5_put_text(w, "", "model_digest", r->keep.whole_digest, e);
     if (st == ST_OK)
         st = job_save(w, r->events->job_json, e);
     if (st != ST_OK) {
@@ -466,7 +597,30 @@ static enum status outputs_finish(struct run *r, struct err *e)
     TRY(embeds_save(r, e));
     TRY(latents_save(r, e));
     TRY(noise_source_commit(&r->noise, e));
-    return film_close(&r->film, e);
+    keep_settle(&r->keep);
+    TRY(film_close(&r->film, e));
+    keep_done(&r->keep);
+    return ST_OK;
+}
+
+/* What every checkpoint of this run says. */
+static enum status keep_start(struct run *r, struct err *e)
+{
+    struct keep_events events = {.ctx = r->events->ctx,
+                                 .note = r->events->note,
+                                 .stop = r->events->stop,
+                                 .config = r->events->job_json,
+                                 .launch = r->events->launch_json};
+    struct keep *k = &r->keep;
+
+    mesh_print(&r->g.mesh, r->mesh);
+    k->mesh = r->mesh;
+    k->precision = dtype_name(r->p->precision->operand);
+    k->backend = ops_facts(r->p->ops)->name;
+    k->embeds = &r->embeds;
+    k->whole = size_of(r, r->g.segments.total);
+    k->segments = r->g.segments.count;
+    return keep_open(k, r->p->world, r->job, &events, e);
 }
 
 static enum status run_all(struct run *r, struct err *e)
@@ -479,9 +633,13 @@ static enum status run_all(struct run *r, struct err *e)
     r->g.leads = spread_leads(&r->spread);
     TRY(schedule_init(&r->schedule, (enum solver)job->solver, (int)job->inference_steps,
                       job->shift, e));
+    TRY(keep_start(r, e));
     TRY(text_read(r, e));
-    TRY(pipeline_load(r->p, !job->embeds, r->events, e));
+    TRY(pipeline_load(r->p, !rows_given(r), r->events, e));
     TRY(memory_get(r, e));
+    r->keep.latents = r->latents;
+    if (r->g.leads)
+        TRY(keep_model(&r->keep, r->p->kept_digest, r->p->digest, e));
     TRY(text_run(r, e));
     TRY(noise_source_open(&r->noise, r->p->world, job, e));
     if (r->g.leads)
@@ -494,6 +652,7 @@ static void run_release(struct run *r)
 {
     struct ops *ops = r->p->ops;
 
+    keep_close(&r->keep);
     film_abort(&r->film);
     noise_source_abandon(&r->noise);
     for (int b = 0; b < BRANCHES; b++)

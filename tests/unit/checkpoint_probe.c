@@ -16,7 +16,7 @@ static enum status probe_save(struct checkpoint_store *s, int row, struct err *e
                             .segments_total = 1};
     enum status st;
 
-    TRY(checkpoint_config(&ck, "{}", e));
+    TRY(checkpoint_config(&ck, "{}", NULL, e));
     TRY(checkpoint_floats_size(&ck.cond, (int64_t[]){1, 2, 1, 1}, e));
     ck.cond.data[0] = ck.cond.data[1] = (float)row;
     st = checkpoint_save(s, &ck, NULL, e);

@@ -84,10 +84,12 @@ void rig_fill(struct checkpoint *ck, int64_t segment, int64_t row, int64_t scale
     ck->prefix_frames = 1;
     ck->finished_frames = segment * 2;
     ck->seconds = (double)row * 1.25;
-    assert_int_equal(
-        checkpoint_config(ck, "{\"prompt\":\"a \\u001b cat\",\"seed\":7}", &e), ST_OK);
+    assert_int_equal(checkpoint_config(ck, "{\"prompt\":\"a \\u001b cat\",\"seed\":7}",
+                                       "{\"output\":\"a.mp4\"}", &e),
+                     ST_OK);
     digest_of("config", 6, ck->config_digest);
     digest_of("model", 5, ck->model_digest);
+    digest_of("all of it", 9, ck->whole_digest);
     digest_of("text", 4, ck->conditioning_digest);
     digest_of("rows", 4, ck->schedule_digest);
     snprintf(ck->precision, sizeof(ck->precision), "exact");

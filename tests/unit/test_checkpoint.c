@@ -418,7 +418,7 @@ static void another_job_is_refused_with_its_keys(void **state)
 
     (void)state;
     identity_of("{\"shift\":5.0, \"seed\":7,\"prompt\":\"a\"}", &id, &text);
-    assert_int_equal(checkpoint_config(&ck, text, &e), ST_OK);
+    assert_int_equal(checkpoint_config(&ck, text, NULL, &e), ST_OK);
     memcpy(ck.config_digest, id.config_digest, DIGEST_HEX);
     assert_int_equal(identity_match(&ck, "x", &id, &e), ST_OK);
     free(text);

@@ -1,0 +1,487 @@
+/* keep.c - asks, fills snapshots, and finds where to go on */
+#include "engine/pipeline/keep.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernels/base/buf.h"
+#include "kernels/base/clock.h"
+
+static const double due_seconds = 60.0;
+
+static bool leads(const struct keep *k)
+{
+    return world_facts(k->world)->rank == 0;
+}
+
+static void note(void *ctx, const char *text)
+{
+    struct keep *k = ctx;
+
+    if (k->events.note)
+        k->events.note(k->events.ctx, "checkpoint", text);
+}
+
+/* "<output>.checkpoints", without slashes between. */
+static enum status folder_name(struct keep *k, struct err *e)
+{
+    size_t n = strlen(k->job->output);
+
+    while (n > 1 && k->job->output[n - 1] == '/')
+        n--;
+    k->folder = malloc(n + sizeof(KEEP_SUFFIX));
+    if (!k->folder)
+        return err_set(e, ST_RESOURCE, "out of memory: a name of %zu bytes", n);
+    memcpy(k->folder, k->job->output, n);
+    memcpy(k->folder + n, KEEP_SUFFIX, sizeof(KEEP_SUFFIX));
+    return ST_OK;
+}
+
+/* ---- beginning ------------------------------------------------------------------- */
+
+static enum status store_open(struct keep *k, bool make, struct err *e)
+{
+    struct checkpoint_options o = CHECKPOINT_OPTIONS_DEFAULT;
+
+    if (k->store)
+        return ST_OK;
+    return checkpoint_store_open(k->folder, make, &o, &k->store, e);
+}
+
+/* From now on we are the writer. */
+static enum status store_begin(struct keep *k, struct err *e)
+{
+    if (k->writer)
+        return ST_OK;
+    TRY(store_open(k, true, e));
+    if (!k->job->resumed)
+        checkpoint_clear(k->store);
+    TRY(checkpoint_claim(k->store, e));
+    return checkpoint_writer_open(k->store, &k->writer, e);
+}
+
+static enum status newest_read(struct keep *k, struct err *e)
+{
+    char name[CHECKPOINT_NAME_BYTES], line[ERR_TEXT_BYTES];
+    bool found;
+
+    if (k->job->checkpoint) {
+        snprintf(name, sizeof(name), "the given file");
+        return checkpoint_read(k->job->checkpoint, &k->from, e);
+    }
+    TRY(store_open(k, false, e));
+    TRY(checkpoint_newest(k->store, note, k, &k->from, name, &found, e));
+    if (!found)
+        return err_set(e, ST_INPUT, "no checkpoint in '%s'", k->folder);
+    snprintf(line, sizeof(line),
+             "going on from %s: row %lld of %lld, segment %lld of %lld", name,
+             (long long)k->from.rows_done, (long long)k->from.rows_total,
+             (long long)k->from.segment + 1, (long long)k->from.segments_total);
+    note(k, line);
+    return ST_OK;
+}
+
+/* A new run must not mix its checkpoints with those of another. */
+static enum status others_refuse(struct keep *k, struct err *e)
+{
+    if (access(k->folder, F_OK) < 0 || k->job->force)
+        return ST_OK;
+    TRY(store_open(k, false, e));
+    if (!checkpoint_any(k->store)) {
+        checkpoint_store_close(k->store);
+        k->store = NULL;
+        return ST_OK;
+    }
+    return err_set(e, ST_USAGE,
+                   "checkpoints of a run that has not ended are in '%s': framefleet "
+                   "resume '%s' goes on, --force starts again",
+                   k->folder, k->job->output);
+}
+
+/* Ring ranks round otherwise than one rank: another degree is another result. */
+static enum status ring_check(const struct keep *k, struct err *e)
+{
+    const char *then = strrchr(k->from.mesh, 'r'), *now = strrchr(k->mesh, 'r');
+
+    if (then && now && strcmp(then, now) != 0)
+        return err_set(e, ST_INPUT,
+                       "the checkpoint was written on the mesh %s, this one is %s: "
+                       "another ring degree gives other bytes",
+                       k->from.mesh, k->mesh);
+    return ST_OK;
+}
+
+enum status keep_check(const struct job *job, const char *config, struct err *e)
+{
+    struct keep k = {.job = job};
+    enum status st;
+
+    TRY(folder_name(&k, e));
+    st = job->resumed ? newest_read(&k, e) : others_refuse(&k, e);
+    if (st == ST_OK && job->resumed)
+        st = identity_config(config, &k.config, k.identity.config_digest, e);
+    k.identity.config = k.config;
+    if (st == ST_OK && job->resumed)
+        st = identity_match(&k.from, k.folder, &k.identity, e);
+    keep_close(&k);
+    return st;
+}
+
+static enum status leader_open(struct keep *k, struct err *e)
+{
+    const char *config = k->events.config;
+
+    TRY(folder_name(k, e));
+    k->on = config && strlen(config) <= CHECKPOINT_CONFIG_MAX;
+    if (!k->on && (k->job->resumed || k->job->checkpoint_every))
+        return err_set(e, ST_USAGE,
+                       "cannot write checkpoints: the job is longer than %d bytes",
+                       CHECKPOINT_CONFIG_MAX);
+    if (!k->on)
+        return ST_OK;
+    TRY(identity_config(config, &k->config, k->identity.config_digest, e));
+    k->identity.config = k->config;
+    if (!k->job->resumed)
+        TRY(others_refuse(k, e));
+    else
+        TRY(newest_read(k, e));
+    if (k->job->resumed) {
+        TRY(identity_match(&k->from, k->folder, &k->identity, e));
+        TRY(ring_check(k, e));
+    }
+    return k->job->checkpoint_every ? store_begin(k, e) : ST_OK;
+}
+
+enum status keep_open(struct keep *k, struct world *world, const struct job *job,
+                      const struct keep_events *events, struct err *e)
+{
+    int64_t place[3];
+
+    k->world = world;
+    k->job = job;
+    k->events = *events;
+    k->began = k->last = clock_seconds();
+    k->words = calloc((size_t)world_facts(world)->size, sizeof(*k->words));
+    if (!k->words)
+        return err_set(e, ST_RESOURCE, "out of memory: %d ranks",
+                       world_facts(world)->size);
+    if (leads(k))
+        TRY(leader_open(k, e));
+    place[0] = k->from.segment;
+    place[1] = k->from.rows_done;
+    place[2] = k->from.kind == CHECKPOINT_FINAL;
+    TRY(world_bcast(world, place, sizeof(place), e));
+    k->segment = place[0];
+    k->row = place[1];
+    k->final = place[2];
+    return ST_OK;
+}
+
+void keep_close(struct keep *k)
+{
+    checkpoint_writer_close(k->writer);
+    checkpoint_store_close(k->store);
+    checkpoint_release(&k->from);
+    free(k->config);
+    free(k->folder);
+    free(k->words);
+    memset(k, 0, sizeof(*k));
+}
+
+enum status keep_model(struct keep *k, const char *digest, const char *whole,
+                       struct err *e)
+{
+    snprintf(k->whole_digest, sizeof(k->whole_digest), "%s",
+             k->job->resumed ? k->from.whole_digest : whole);
+    snprintf(k->identity.model_digest, sizeof(k->identity.model_digest), "%s", digest);
+    return k->job->resumed ? identity_match(&k->from, k->folder, &k->identity, e)
+                           : ST_OK;
+}
+
+static enum status rows_take(const struct checkpoint_floats *f, struct embeds_rows *out,
+                             struct err *e)
+{
+    size_t bytes = checkpoint_floats_count(f) * sizeof(float);
+
+    if (!bytes)
+        return ST_OK;
+    out->n = f->dims[0];
+    out->rows = malloc(bytes);
+    if (!out->rows)
+        return err_set(e, ST_RESOURCE, "out of memory: %lld text rows",
+                       (long long)out->n);
+    memcpy(out->rows, f->data, bytes);
+    return ST_OK;
+}
+
+enum status keep_embeds(const struct keep *k, struct embeds *out, struct err *e)
+{
+    out->width = k->from.cond.dims[1];
+    TRY(rows_take(&k->from.cond, &out->cond, e));
+    return rows_take(&k->from.uncond, &out->uncond, e);
+}
+
+enum status keep_latents(const struct keep *k, float *latents, int64_t finished,
+                         struct err *e)
+{
+    const struct checkpoint_floats *f = &k->from.finished;
+    size_t plane = (size_t)(k->whole.height * k->whole.width);
+
+    if (f->dims[1] != finished ||
+        (finished && (f->dims[0] != k->whole.channels ||
+                      f->dims[2] != k->whole.height || f->dims[3] != k->whole.width)))
+        return err_set(e, ST_INPUT,
+                       "the checkpoint in '%s' has other finished segments", k->folder);
+    for (int64_t c = 0; c < f->dims[0]; c++)
+        memcpy(latents + (size_t)(c * k->whole.frames) * plane,
+               f->data + (size_t)(c * finished) * plane,
+               (size_t)finished * plane * sizeof(float));
+    return ST_OK;
+}
+
+bool keep_continues(const struct keep *k, int segment)
+{
+    return k->job->resumed && !k->final && segment == k->segment && k->row > 0;
+}
+
+/* ---- asking ---------------------------------------------------------------------- */
+
+static bool is_due(const struct keep *k)
+{
+    if (!k->on)
+        return false;
+    if (k->job->checkpoint_every)
+        return k->rows_since >= k->job->checkpoint_every;
+    return clock_seconds() - k->last >= due_seconds;
+}
+
+static bool signal_wants(const struct keep *k, int signal)
+{
+    return k->on && signal && (signal == SIGUSR1 || k->writer);
+}
+
+bool keep_wanted(const struct keep *k)
+{
+    return k->events.stop && signal_wants(k, *k->events.stop);
+}
+
+enum status keep_ask(struct keep *k, bool *save, int *signal, struct err *e)
+{
+    struct keep_word mine = {k->events.stop ? *k->events.stop : 0, 0};
+    int n = world_facts(k->world)->size;
+
+    if (leads(k))
+        mine.due = is_due(k) && (!k->writer || checkpoint_writer_begin(k->writer));
+    k->words[0] = mine;
+    if (n > 1)
+        TRY(world_gather(k->world, &mine, sizeof(mine), k->words, e));
+    *signal = 0;
+    for (int i = 0; i < n && !*signal; i++)
+        *signal = k->words[i].signal;
+    mine.due = k->words[0].due || (leads(k) && signal_wants(k, *signal));
+    if (*signal) /* only rank 0 knows whether it has begun to keep checkpoints */
+        TRY(world_bcast(k->world, &mine.due, sizeof(mine.due), e));
+    *save = mine.due;
+    k->rows_since++;
+    return ST_OK;
+}
+
+/* ---- saving ---------------------------------------------------------------------- */
+
+static enum status news_tell(struct keep *k, enum status st,
+                             const struct checkpoint_news *news)
+{
+    char line[2 * ERR_TEXT_BYTES];
+
+    if (news->saved) {
+        snprintf(line, sizeof(line), "checkpoint %s: %.1f MiB in %.0f ms%s",
+                 news->last.name, (double)news->last.bytes / (1 << 20),
+                 1000.0 * news->seconds,
+                 news->last.tight ? ", little room is left" : "");
+        note(k, line);
+    }
+    if (news->failed && st == ST_OK) {
+        snprintf(line, sizeof(line), "warning: %s", news->why.text);
+        note(k, line);
+    }
+    return st;
+}
+
+static enum status floats_put(struct checkpoint_floats *f, const float *data,
+                              const int64_t dims[4], struct err *e)
+{
+    TRY(checkpoint_floats_size(f, dims, e));
+    if (data)
+        memcpy(f->data, data, checkpoint_floats_count(f) * sizeof(float));
+    return ST_OK;
+}
+
+static enum status rows_put(struct checkpoint_floats *f, const struct embeds_rows *rows,
+                            int64_t width, struct err *e)
+{
+    return floats_put(f, rows->rows,
+                      rows->rows ? (int64_t[]){rows->n, width, 1, 1} : NULL, e);
+}
+
+/* The first `finished` latent frames of the video. */
+static enum status finished_put(const struct keep *k, struct checkpoint *ck,
+                                int finished, struct err *e)
+{
+    size_t plane = (size_t)(k->whole.height * k->whole.width);
+    int64_t dims[4] = {k->whole.channels, finished, k->whole.height, k->whole.width};
+
+    ck->finished_frames = finished;
+    TRY(checkpoint_floats_size(&ck->finished, finished ? dims : NULL, e));
+    for (int64_t c = 0; c < k->whole.channels && finished; c++)
+        memcpy(ck->finished.data + (size_t)(c * finished) * plane,
+               k->latents + (size_t)(c * k->whole.frames) * plane,
+               (size_t)finished * plane * sizeof(float));
+    return ST_OK;
+}
+
+static void created_put(struct checkpoint *ck)
+{
+    time_t now = time(NULL);
+    struct tm utc;
+
+    gmtime_r(&now, &utc);
+    strftime(ck->created, sizeof(ck->created), "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+static enum status facts_put(const struct keep *k, struct checkpoint *ck, struct err *e)
+{
+    TRY(checkpoint_config(ck, k->config, k->events.launch, e));
+    memcpy(ck->config_digest, k->identity.config_digest, DIGEST_HEX);
+    memcpy(ck->model_digest, k->identity.model_digest, DIGEST_HEX);
+    memcpy(ck->whole_digest, k->whole_digest, DIGEST_HEX);
+    snprintf(ck->precision, sizeof(ck->precision), "%s", k->precision);
+    snprintf(ck->backend, sizeof(ck->backend), "%s", k->backend);
+    snprintf(ck->mesh, sizeof(ck->mesh), "%s", k->mesh);
+    snprintf(ck->program, sizeof(ck->program), "framefleet %s", FF_VERSION);
+    created_put(ck);
+    ck->seconds = k->from.seconds + clock_seconds() - k->began;
+    ck->restarts = k->from.restarts + (k->job->resumed ? 1 : 0);
+    ck->segments_total = k->segments;
+    TRY(rows_put(&ck->cond, &k->embeds->cond, k->embeds->width, e));
+    TRY(rows_put(&ck->uncond, &k->embeds->uncond, k->embeds->width, e));
+    return identity_conditioning(&ck->cond, &ck->uncond, ck->conditioning_digest, e);
+}
+
+/* Solver steps that each frame has done before row p->row. */
+static enum status counter_put(struct checkpoint *ck, const struct keep_place *p,
+                               struct err *e)
+{
+    TRY(checkpoint_ints_size(&ck->counter, p->row ? p->size.frames : 0, e));
+    for (int64_t f = 0; f < ck->counter.n; f++) {
+        ck->counter.data[f] = 0;
+        for (int r = 0; r < p->row; r++)
+            ck->counter.data[f] += p->matrix->step[r * p->matrix->frames + f] >= 0;
+    }
+    return ST_OK;
+}
+
+static enum status state_put(struct checkpoint *ck, const struct keep_place *p,
+                             struct err *e)
+{
+    struct checkpoint_floats *state[] = {&ck->x, &ck->x_last, &ck->m0, &ck->m1};
+    int64_t dims[4] = {p->size.channels, p->size.frames, p->size.height, p->size.width};
+
+    ck->schedule_digest[0] = '\0';
+    for (int i = 0; i < 4; i++)
+        TRY(checkpoint_floats_size(state[i], p->row ? dims : NULL, e));
+    TRY(counter_put(ck, p, e));
+    return p->row ? identity_schedule(p->schedule, p->matrix, ck->schedule_digest, e)
+                  : ST_OK;
+}
+
+enum status keep_begin(struct keep *k, const struct keep_place *p,
+                       struct checkpoint **out, struct err *e)
+{
+    struct checkpoint_news news;
+    struct checkpoint *ck;
+
+    TRY(store_begin(k, e));
+    ck = checkpoint_writer_begin(k->writer);
+    if (!ck) { /* the run ends: what is being saved comes first */
+        checkpoint_writer_wait(k->writer, &news, NULL);
+        news_tell(k, ST_OK, &news);
+        ck = checkpoint_writer_begin(k->writer);
+    }
+    ck->kind = p->row ? CHECKPOINT_RUNNING
+                      : (p->segment ? CHECKPOINT_SEGMENT : CHECKPOINT_ENCODED);
+    ck->segment = p->segment;
+    ck->rows_done = p->row;
+    ck->rows_total = p->rows;
+    ck->prefix_frames = p->row ? p->prefix : 0;
+    TRY(facts_put(k, ck, e));
+    TRY(finished_put(k, ck, p->finished, e));
+    TRY(state_put(ck, p, e));
+    k->snapshot = ck;
+    *out = ck;
+    return ST_OK;
+}
+
+enum status keep_end(struct keep *k, double seconds, bool wait, struct err *e)
+{
+    struct checkpoint_news news;
+    enum status st;
+
+    k->held_seconds += seconds;
+    k->snapshots++;
+    k->snapshot = NULL;
+    k->last = clock_seconds();
+    k->rows_since = 0;
+    checkpoint_writer_submit(k->writer);
+    st = wait ? checkpoint_writer_wait(k->writer, &news, e)
+              : checkpoint_writer_poll(k->writer, &news, e);
+    return news_tell(k, st, &news);
+}
+
+enum status keep_finished(struct keep *k, int segment, int finished, int rows, bool now,
+                          struct err *e)
+{
+    struct keep_place p = {.segment = segment, .rows = rows, .finished = finished};
+    double start = clock_seconds();
+    struct checkpoint *ck;
+
+    if (!k->on || (!now && !is_due(k)))
+        return ST_OK;
+    if (segment == k->segments)
+        p.segment = segment - 1;
+    TRY(keep_begin(k, &p, &ck, e));
+    if (segment == k->segments) {
+        ck->kind = CHECKPOINT_FINAL;
+        ck->rows_done = rows;
+    }
+    return keep_end(k, clock_seconds() - start, now, e);
+}
+
+/* ---- the end --------------------------------------------------------------------- */
+
+void keep_settle(struct keep *k)
+{
+    struct checkpoint_news news;
+    char line[ERR_TEXT_BYTES];
+
+    if (!k->writer || !k->snapshots)
+        return;
+    checkpoint_writer_wait(k->writer, &news, NULL);
+    news_tell(k, ST_OK, &news);
+    snprintf(line, sizeof(line), "%d checkpoints held the run up for %.0f ms",
+             k->snapshots, 1000.0 * k->held_seconds);
+    note(k, line);
+}
+
+void keep_done(struct keep *k)
+{
+    if (access(k->folder, F_OK) < 0 || !k->on)
+        return;
+    if (!k->store && store_open(k, false, NULL) != ST_OK)
+        return;
+    checkpoint_clear(k->store);
+    rmdir(k->folder);
+}

@@ -1,0 +1,129 @@
+/* keep.h - a run's checkpoints: when one is due, what goes in, and where a run goes on
+ *
+ * Checkpoints lie in "<output>.checkpoints" (engine/checkpoint/store.h) while a run
+ * lasts and go when the video has its name. The folder is made by the first one: with
+ * --checkpoint_every at the start, otherwise when a minute has passed, so a short run
+ * leaves no trace. A run that finds checkpoints of another there refuses to start.
+ *
+ * The question is asked before every row, by all ranks: has any rank been told to stop,
+ * and does rank 0 want a checkpoint? Rank 0 then gets whole arrays into a snapshot and
+ * a thread saves it. USR1 always gets a checkpoint before the end; INT, TERM and HUP
+ * do where checkpoints have been begun.
+ *
+ * A run that goes on reads the newest checkpoint on rank 0, decodes the finished
+ * segments again, and starts at the row that was not done.
+ */
+#ifndef ENGINE_PIPELINE_KEEP_H
+#define ENGINE_PIPELINE_KEEP_H
+
+#include <signal.h>
+
+#include "engine/checkpoint/identity.h"
+#include "engine/checkpoint/writer.h"
+#include "engine/dit/patch.h"
+#include "engine/pipeline/embeds.h"
+#include "engine/pipeline/job.h"
+
+#define KEEP_SUFFIX ".checkpoints"
+
+struct keep_events {
+    void *ctx;
+    void (*note)(void *ctx, const char *event, const char *text); /* may be NULL */
+    const volatile sig_atomic_t *stop;                            /* may be NULL */
+    const char *config; /* JSON of all that changes the bytes */
+    const char *launch; /* JSON of all that the launch was told */
+};
+
+struct keep_word {
+    int32_t signal, due;
+};
+
+struct keep {
+    struct world *world;
+    const struct job *job;
+    struct keep_events events;
+    bool on;                 /* rank 0: checkpoints are kept */
+    char *folder;            /* owned */
+    struct keep_word *words; /* [world size] */
+    /* where the run goes on: on every rank; (0, 0) for a new one */
+    int64_t segment, row;
+    bool final;             /* all segments are finished */
+    struct checkpoint from; /* rank 0; arrays are there until the run is under way */
+    /* of rank 0 */
+    struct checkpoint_store *store;
+    struct checkpoint_writer *writer;
+    struct checkpoint *snapshot; /* while it is filled */
+    struct checkpoint_identity identity;
+    char *config; /* canonical, owned */
+    char whole_digest[DIGEST_HEX];
+    double began, last; /* seconds: of this run, of the last checkpoint */
+    int64_t rows_since;
+    double held_seconds; /* all snapshots so far */
+    int snapshots;
+    /* what does not change while the run lasts, borrowed */
+    const struct embeds *embeds;
+    const float *latents; /* [C, total, h, w] */
+    struct latent_size whole;
+    int segments;
+    const char *precision, *backend, *mesh;
+};
+
+/* Would keep_open refuse the job for what lies in its folder? Looks, makes nothing. Not
+ * collective: rank 0 asks. */
+enum status keep_check(const struct job *job, const char *config, struct err *e);
+
+/* Look for checkpoints, refuse those of other jobs, read what the run goes on from.
+ * keep_close is fine after a failure. Collective. */
+enum status keep_open(struct keep *k, struct world *world, const struct job *job,
+                      const struct keep_events *events, struct err *e);
+void keep_close(struct keep *k);
+
+/* Rank 0: does the checkpoint belong to the weights of this digest? `whole` has the
+ * text encoder's too; outputs name that of the launch that encoded the text. */
+enum status keep_model(struct keep *k, const char *digest, const char *whole,
+                       struct err *e);
+
+/* The text rows of the checkpoint, on rank 0. */
+enum status keep_embeds(const struct keep *k, struct embeds *out, struct err *e);
+
+/* The finished latent frames of the checkpoint to the whole video's latents, on rank 0;
+ * ST_INPUT when they are not those of the segments before it. */
+enum status keep_latents(const struct keep *k, float *latents, int64_t finished,
+                         struct err *e);
+
+/* Does this run go on in the middle of the segment? */
+bool keep_continues(const struct keep *k, int segment);
+
+/* Before a row: *signal is nonzero when the run must end, *save when a checkpoint comes
+ * first. Collective. */
+enum status keep_ask(struct keep *k, bool *save, int *signal, struct err *e);
+
+/* Rank 0: the snapshot to fill for row `row` of a segment of `size`, its state arrays
+ * sized when row > 0; then send it off. A snapshot that is begun for a run that ends is
+ * waited for. */
+struct keep_place {
+    int segment, row, rows, prefix;
+    int finished;            /* latent frames of the video that are final */
+    struct latent_size size; /* of the segment */
+    const struct schedule *schedule;
+    const struct matrix *matrix;
+};
+
+enum status keep_begin(struct keep *k, const struct keep_place *p,
+                       struct checkpoint **out, struct err *e);
+enum status keep_end(struct keep *k, double seconds, bool wait, struct err *e);
+
+/* Rank 0: `segment` segments of the video are finished. Saved when `now`, or when a
+ * checkpoint is due. */
+enum status keep_finished(struct keep *k, int segment, int finished, int rows, bool now,
+                          struct err *e);
+
+/* Rank 0: was the run told to stop in a way that a checkpoint is wanted? */
+bool keep_wanted(const struct keep *k);
+
+/* Rank 0: nothing is being saved any more; then, when the video has its name,
+ * checkpoints go. */
+void keep_settle(struct keep *k);
+void keep_done(struct keep *k);
+
+#endif
