@@ -1,10 +1,11 @@
 /* cmd_generate.c - framefleet generate: jobs to videos, weights loaded once */
 #include <string.h>
 
+#include "engine/pipeline/keep.h"
 #include "kernels/base/clock.h"
 #include "launcher/command.h"
+#include "launcher/generate.h"
 #include "launcher/interrupt.h"
-#include "launcher/jobs.h"
 #include "launcher/outputs.h"
 #include "launcher/progress.h"
 
@@ -49,13 +50,30 @@ static enum status jobs_check(struct jobs *jobs, struct world *w,
     return ST_OK;
 }
 
+/* Are there checkpoints where there must be none, or those of another job? */
+static enum status checkpoints_check(const struct settings_doc *d, struct err *e)
+{
+    struct buf json = BUF_INIT;
+    struct json_out out;
+    enum status st;
+
+    json_out_init(&out, &json, JSON_COMPACT);
+    settings_print(d, false, &out);
+    st = keep_check(&d->values.job, buf_text(&json), e);
+    buf_release(&json);
+    return st;
+}
+
 /* What stands in the way of a run that does not stand in the way of printing. */
-static enum status run_check(const struct jobs *jobs, struct pipeline *p, struct err *e)
+static enum status run_check(const struct jobs *jobs, const struct world *w,
+                             struct pipeline *p, struct err *e)
 {
     TRY(outputs_distinct(jobs, e));
     for (int i = 0; i < jobs->n; i++) {
         enum status st = pipeline_check(p, &jobs->doc[i].values.job, e);
 
+        if (st == ST_OK && world_facts(w)->rank == 0)
+            st = checkpoints_check(&jobs->doc[i], e);
         if (st != ST_OK && jobs->n > 1)
             err_prefix(e, "job %d", i + 1);
         TRY(st);
@@ -83,10 +101,11 @@ static enum status ranks_note(struct progress *progress, const struct world *w,
 static enum status job_run(struct pipeline *p, const struct settings_doc *d,
                            struct progress *progress, struct err *e)
 {
-    struct buf json = BUF_INIT;
+    struct buf json = BUF_INIT, launch = BUF_INIT;
     struct json_out out;
     struct pipeline_events events = {.ctx = progress,
                                      .progress = progress_step,
+                                     .note = progress_event,
                                      .stop = interrupt_watch(),
                                      .traffic = d->values.log_json ? progress_traffic
                                                                    : NULL};
@@ -96,9 +115,13 @@ static enum status job_run(struct pipeline *p, const struct settings_doc *d,
 
     json_out_init(&out, &json, JSON_COMPACT);
     settings_print(d, false, &out);
+    json_out_init(&out, &launch, JSON_COMPACT);
+    settings_print_launch(d, &out);
     events.job_json = buf_text(&json);
+    events.launch_json = buf_text(&launch);
     st = pipeline_run(p, &d->values.job, &events, e);
     buf_release(&json);
+    buf_release(&launch);
     if (st == ST_OK) {
         snprintf(line, sizeof(line), "wrote %s in %.1f s", d->values.job.output,
                  clock_seconds() - start);
@@ -113,7 +136,7 @@ static enum status jobs_run(struct jobs *jobs, const struct world *w,
     struct progress progress;
     enum status st;
 
-    TRY(run_check(jobs, p, e));
+    TRY(run_check(jobs, w, p, e));
     TRY(progress_open(&progress, world_facts(w)->rank == 0,
                       jobs->doc[0].values.log_json, e));
     progress_note(&progress, "model", pipeline_describe(p));
@@ -129,7 +152,7 @@ static enum status jobs_run(struct jobs *jobs, const struct world *w,
     return st;
 }
 
-static enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
+enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
 {
     struct settings *first = &jobs->doc[0].values;
     struct pipeline *p;
@@ -137,7 +160,7 @@ static enum status jobs_generate(struct jobs *jobs, struct world *w, struct err 
 
     first->engine.no_text = true;
     for (int i = 0; i < jobs->n; i++) {
-        if (!jobs->doc[i].values.job.embeds)
+        if (!jobs->doc[i].values.job.embeds && !jobs->doc[i].values.job.resumed)
             first->engine.no_text = false;
     }
     settings_ranks(&jobs->doc[0], w);

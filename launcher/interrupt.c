@@ -29,6 +29,8 @@ const volatile sig_atomic_t *interrupt_watch(void)
     catch_signal(SIGINT);
     catch_signal(SIGTERM);
     catch_signal(SIGHUP);
+    catch_signal(SIGUSR1);
+    signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     return &caught;
 }
@@ -37,7 +39,7 @@ void interrupt_die(void)
 {
     int sig = caught;
 
-    if (!sig)
+    if (!sig || sig == SIGUSR1)
         return;
     signal(sig, SIG_DFL);
     raise(sig);

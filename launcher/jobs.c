@@ -169,6 +169,22 @@ static enum status launch_check(const struct jobs *jobs, struct err *e)
     return ST_OK;
 }
 
+enum status jobs_from_text(struct jobs *jobs, int argc, const char *const *argv,
+                           const char *name, const struct buf *text, struct err *e)
+{
+    struct command_line line = {argc, argv};
+    enum status st;
+
+    memset(jobs, 0, sizeof(*jobs));
+    jobs->rest = calloc((size_t)argc + 1, sizeof(*jobs->rest));
+    if (!jobs->rest)
+        return err_set(e, ST_RESOURCE, "out of memory: %d arguments", argc);
+    st = text_add(jobs, &line, name, buf_text(text), text->len, e);
+    if (st != ST_OK)
+        jobs_release(jobs);
+    return st;
+}
+
 enum status jobs_read(struct jobs *jobs, struct world *w, int argc,
                       const char *const *argv, struct err *e)
 {

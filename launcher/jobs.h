@@ -24,6 +24,11 @@ struct jobs {
  * caller releases. Collective. */
 enum status jobs_read(struct jobs *jobs, struct world *w, int argc,
                       const char *const *argv, struct err *e);
+
+/* The same for one job whose JSON is there already, on every rank; `name` is what
+ * errors call it. Not collective. */
+enum status jobs_from_text(struct jobs *jobs, int argc, const char *const *argv,
+                           const char *name, const struct buf *text, struct err *e);
 void jobs_release(struct jobs *jobs);
 
 #endif

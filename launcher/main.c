@@ -20,9 +20,9 @@ struct command {
 
 static const struct command commands[] = {
     {"generate", command_generate, "make a video from a prompt"},
+    {"resume", command_resume, "go on with a video from its last checkpoint"},
     {"plan", command_plan, "memory and work of a job, without running it"},
     {"inspect", command_inspect, "what a model folder or file holds"},
-    {"resume", NULL, NULL},
     {"decode", NULL, NULL},
     {"convert", NULL, NULL},
     {"doctor", NULL, NULL},
@@ -53,7 +53,7 @@ static enum status command_run(struct world *w, int argc, const char *const *arg
         return commands[i].run(w, argc - 2, argv + 2, e);
     }
     return err_set(e, ST_USAGE,
-                   "unknown command '%s': known are generate, plan and inspect",
+                   "unknown command '%s': known are generate, resume, plan and inspect",
                    argv[1]);
 }
 

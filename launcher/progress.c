@@ -160,6 +160,11 @@ void progress_note(struct progress *p, const char *event, const char *text)
     log_write(p, &line);
 }
 
+void progress_event(void *ctx, const char *event, const char *text)
+{
+    progress_note(ctx, event, text);
+}
+
 void progress_close(struct progress *p)
 {
     if (p->open_line)

@@ -42,6 +42,9 @@ void progress_traffic(void *ctx, const struct spread_traffic *ranks, int n);
 /* A line of its own for a person, and an event for the log. */
 void progress_note(struct progress *p, const char *event, const char *text);
 
+/* The same as a pipeline_events.note callback. */
+void progress_event(void *ctx, const char *event, const char *text);
+
 void progress_close(struct progress *p);
 
 #endif

@@ -116,6 +116,10 @@ static const struct option table[] = {
     TEXT("noise", NULL, JOB(noise), "FILE", "read the noise instead of drawing it"),
     TEXT("log_json", NULL, RUN(log_json), "FILE", "append one JSON object per event"),
 
+    SECTION("Checkpoints (in OUTPUT.checkpoints while a run lasts)"),
+    INTEGER("checkpoint_every", NULL, JOB(checkpoint_every), 0, 1000000,
+            "rows between them; 0: the first row that ends a minute after the last"),
+
     SECTION("Job files"),
     TEXT("job", "config_json", RUN(job_file), "FILE",
          "JSON object with these names as keys, or one object per line"),
@@ -141,7 +145,7 @@ static const struct option table[] = {
     UNBUILT("causal_attention", NULL),
     UNBUILT("lora_configs", "lora_dir lora_path lora_model_dir"),
     UNBUILT("vae_ranks", "vae_parallel use_parallel_vae vae_tiling use_tiling_vae"),
-    UNBUILT("checkpoint_every", "max_minutes or_start"),
+    UNBUILT("max_minutes", "or_start"),
     UNBUILT("use_fp8", "fp8_backend dit_quantized t5_quantized"),
 };
 
@@ -161,6 +165,7 @@ static const struct {
     {"ar_step", "0"},
     {"output", "video.mp4"},
     {"threads", "0"},
+    {"checkpoint_every", "0"},
     {"precision", "auto"},
     {"model_kind", "auto"},
     {"sampler", "unipc"},
@@ -298,6 +303,7 @@ static bool is_run_only(const char *name)
                                         "print_job",
                                         "json",
                                         "help",
+                                        "checkpoint_every",
                                         "force",
                                         "log_json",
                                         "mesh",
@@ -357,6 +363,31 @@ static void value_print(const struct settings_doc *d, int i, const char *key,
         buf_release(&text);
         break;
     }
+}
+
+/* Names whose value makes no sense in another launch. */
+static bool is_once(const char *name)
+{
+    static const char *const names[] = {"job",        "print_job",   "json",  "help",
+                                        "force",      "prompt_file", "width", "height",
+                                        "resolution", "ranks"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+void settings_print_launch(const struct settings_doc *d, struct json_out *out)
+{
+    json_out_object(out, NULL);
+    for (int i = 0; i < N_OPTIONS; i++) {
+        if (table[i].type != OPT_UNBUILT && d->set.source[i] != SOURCE_UNSET &&
+            !is_once(table[i].name))
+            value_print(d, i, table[i].name, out);
+    }
+    json_out_end(out);
 }
 
 void settings_print(const struct settings_doc *d, bool sources, struct json_out *out)

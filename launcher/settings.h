@@ -54,6 +54,9 @@ void settings_ranks(struct settings_doc *d, struct world *w);
  * {"value": …, "source": "flag"}. Paths of outputs are left out without `sources`. */
 void settings_print(const struct settings_doc *d, bool sources, struct json_out *out);
 
+/* What another launch must be told to do the same: the job, paths, mesh, threads. */
+void settings_print_launch(const struct settings_doc *d, struct json_out *out);
+
 void settings_help(FILE *out);
 
 #endif

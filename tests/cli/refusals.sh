@@ -10,7 +10,7 @@ P=(plan --model wan --size 48x16 --num_frames 5 --steps 3)
 table <<'END'
 no arguments             | 2 |                                   | framefleet --help
 unknown command          | 2 | paint                             | unknown command 'paint' ; generate
-command not built        | 2 | resume                            | 'resume' is not built yet
+resume of nothing        | 2 | resume                            | say what to go on with
 command not built        | 2 | decode x.h5                       | 'decode' is not built yet
 command not built        | 2 | convert                           | 'convert' is not built yet
 command not built        | 2 | doctor                            | 'doctor' is not built yet

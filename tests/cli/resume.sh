@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# resume.sh - killed at any moment, a run goes on to the same bytes
+. "$(dirname "$0")/lib.sh"
+kills=${KILLS:-2} # of each kind of run
+
+RANDOM=${SEED:-7}
+# A run that has not ended must not keep the test waiting.
+limit=(timeout -s KILL 60)
+
+# undisturbed: the bytes to reach, in want.y4m and want.h5
+undisturbed()
+{
+    rm -rf want.* got.*
+    makes "${ARGS[@]}" --output want.y4m --save_latents want.h5
+}
+
+# begin ROWS: start the run in the background, wait until so many rows are done and there
+# is a checkpoint
+begin()
+{
+    rm -rf got.*
+    : >"$root/log"
+    "${limit[@]}" "${START[@]}" "$FF" generate "${ARGS[@]:1}" --output got.y4m \
+        --save_latents got.h5 --checkpoint_every 1 >"$root/log" 2>&1 &
+    pid=$!
+    until [ "$(grep -c '^denoise' "$root/log")" -ge "$1" ] &&
+        compgen -G "got.y4m.checkpoints/ck-*.h5" >/dev/null; do
+        kill -0 $pid 2>/dev/null || break
+        sleep 0.01
+    done
+}
+
+# The process of rank 0, below timeout (and mpirun).
+kill_all()
+{
+    local below
+
+    below=$(pgrep -P $pid) || below=
+    for p in $below; do
+        pkill -KILL -P "$p" 2>/dev/null
+        kill -KILL "$p" 2>/dev/null
+    done
+    wait $pid 2>/dev/null
+}
+
+# reached NAME: what came out is what the undisturbed run gave, and nothing is left
+reached()
+{
+    same "$1: latents" want.h5 got.h5
+    same "$1: video" want.y4m got.y4m
+    [ ! -e got.y4m.checkpoints ] && ok || not_ok "$1" "checkpoints are left"
+}
+
+# killed NAME ROWS: SIGKILL around row ROWS, resume until the end
+killed()
+{
+    begin "$2"
+    sleep "0.0$((RANDOM % 10))"
+    kill_all
+    if [ -e got.y4m ]; then
+        rm -rf got.y4m.checkpoints # it was quicker
+    elif compgen -G "got.y4m.checkpoints/ck-*.h5" >/dev/null; then
+        run_ranks resume got.y4m "${ON[@]}"
+        grep -q '^going on from ck-' "$root/err" && ok || not_ok "$1" "did not go on"
+        resumed=$((resumed + 1))
+    else
+        run_ranks "${ARGS[@]}" --output got.y4m --save_latents got.h5 --force
+    fi
+    reached "$1, $2 rows"
+}
+
+run_ranks()
+{
+    "${CONTINUE[@]}" "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null
+    code=$?
+    [ $code -eq 0 ] && ok || not_ok "framefleet $*" "exit code $code"
+}
+
+# kind NAME ROWS ARGS...: a few kills of one kind of run
+kind()
+{
+    local name=$1 rows=$2
+
+    shift 2
+    ARGS=(generate "$@")
+    undisturbed
+    for ((i = 0; i < kills; i++)); do
+        killed "$name" $((1 + RANDOM % rows))
+    done
+}
+
+resumed=0
+START=()
+CONTINUE=()
+ON=()
+PLAIN=(--model wan --prompt "A cat sits on the table." --size 128x96 --num_frames 9
+    --threads 1)
+FORCING=(--model sky --prompt "A cat sits on the table." --size 64x48 --threads 1)
+
+kind plain 30 "${PLAIN[@]}" --steps 40 --guidance_scale 1
+kind guidance 14 "${PLAIN[@]}" --steps 20 --guidance_scale 5
+kind dpm++ 14 "${PLAIN[@]}" --steps 20 --sampler dpm++ --rng torch_cpu
+kind lagged 40 "${FORCING[@]}" --steps 12 --num_frames 33 --ar_step 4 \
+    --causal_block_size 1
+kind "long, latents" 50 "${FORCING[@]}" --steps 12 --num_frames 57 --base_num_frames 17 \
+    --overlap_history 5 --addnoise_condition 20 --rng torch_cpu
+kind "long, pixels" 40 "${FORCING[@]}" --steps 12 --num_frames 57 --base_num_frames 17 \
+    --overlap_history 5 --addnoise_condition 20 --chain pixels
+
+[ $resumed -ge $((3 * kills)) ] && ok || not_ok kills "only $resumed runs went on"
+
+# USR1: a checkpoint, exit code 75, and on.
+ARGS=(generate "${PLAIN[@]}" --steps 40)
+undisturbed
+rm -rf got.*
+how=$("$PROBE" signal 10 "denoise 5/" "$FF" "${ARGS[@]}" --output got.y4m \
+    --save_latents got.h5 2>"$root/err")
+is "USR1: exit code" "$how" "exit 75"
+is "USR1: one checkpoint" "$(ls got.y4m.checkpoints | grep -c '^ck-')" 1
+is "USR1: nothing half made" "$(find . -name '*.part*' -o -name '*.tmp' | wc -l)" 0
+cp -R got.y4m.checkpoints kept.y4m.checkpoints
+checkpoint=$(ls -d got.y4m.checkpoints/ck-*)
+
+table <<END
+new run | 2 | "\${ARGS[@]}" --output got.y4m | framefleet resume 'got.y4m' goes on ; --force
+other seed | 3 | resume got.y4m --seed 7 | of another job ; 'seed' was 42, is 7
+other steps | 3 | resume got.y4m --steps 41 | 'inference_steps' was 40, is 41
+other model | 3 | resume got.y4m --model diff --precision bf16 | 'precision' was "auto", is "bf16"
+nothing | 2 | resume | say what to go on with
+no folder | 3 | resume other.y4m | other.y4m.checkpoints ; No such file
+END
+
+run_ranks resume "$checkpoint"
+reached "resume of a file"
+
+# Damage: the newest is refused in one line, and there is no older one.
+mv kept.y4m.checkpoints got.y4m.checkpoints
+rm -f got.y4m got.h5
+dd if=/dev/zero of="$checkpoint" bs=1 seek=9000 count=64 conv=notrunc 2>/dev/null
+run resume got.y4m
+is "damaged: exit code" "$code" 3
+is "damaged: says which" "$(grep -c 'rejected: its bytes are not those' "$root/err")" 1
+
+done_testing
