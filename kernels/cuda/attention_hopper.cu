@@ -22,10 +22,10 @@
 
 enum {
     DIM = 128,
-    KEYS = 128,    /* of a tile */
-    GROUP = 128,   /* threads of a warpgroup */
-    QUERIES = 64,  /* of a warpgroup */
-    WORKERS = 2,   /* warpgroups that multiply */
+    KEYS = 128,   /* of a tile */
+    GROUP = 128,  /* threads of a warpgroup */
+    QUERIES = 64, /* of a warpgroup */
+    WORKERS = 2,  /* warpgroups that multiply */
     THREADS = (WORKERS + 1) * GROUP,
     TILE = 128 * 128 /* bytes of 128 rows of 128 bytes */
 };
@@ -146,8 +146,8 @@ static __device__ __forceinline__ void rows_fetch(uint32_t tile, const struct te
     for (int i = 0; i < KEYS / STEP; i++) {
         bool there = at + row + i * STEP < n;
 
-        copy16(to + i * STEP * 128, there ? from + i * STEP * stride : from - row * stride,
-               there);
+        copy16(to + i * STEP * 128,
+               there ? from + i * STEP * stride : from - row * stride, there);
     }
 }
 
@@ -160,8 +160,8 @@ static __device__ __forceinline__ void codes_fetch(const struct room<true> &r, i
     const struct tensor &v = part.v;
     const struct scales &ks = part.k.scales, &vs = v.scales;
     int lane = threadIdx.x % GROUP;
-    const char *from = (const char *)v.data + h * v.stride[0] +
-                       lane / 8 * v.stride[1] + at + lane % 8 * 16;
+    const char *from = (const char *)v.data + h * v.stride[0] + lane / 8 * v.stride[1] +
+                       at + lane % 8 * 16;
     uint32_t to = tile_at(r.v_tile(s), lane / 8, lane % 8);
 
 #pragma unroll
@@ -173,8 +173,7 @@ static __device__ __forceinline__ void codes_fetch(const struct room<true> &r, i
         bool there = at + lane * 4 < part.n;
 
         copy4(r.k_scale(s) + lane * 4,
-              ks.data + h * ks.stride[0] +
-                  (there ? at / 4 + lane : 0) * ks.stride[1],
+              ks.data + h * ks.stride[0] + (there ? at / 4 + lane : 0) * ks.stride[1],
               there);
     }
 }
@@ -375,10 +374,10 @@ static __device__ __forceinline__ void codes_add(const struct room<true> &r, int
 
 #pragma unroll
     for (int a = 0; a < 8; a++) {
-        p[a / 2][a % 2 * 2] =
-            codes_pack(x[8 * a], x[8 * a + 1], x[8 * a + 4], x[8 * a + 5]);
-        p[a / 2][a % 2 * 2 + 1] =
-            codes_pack(x[8 * a + 2], x[8 * a + 3], x[8 * a + 6], x[8 * a + 7]);
+        p[a / 2][a % 2 * 2] = codes_pack(x[8 * a], x[8 * a + 1], x[8 * a + 4],
+                                         x[8 * a + 5]);
+        p[a / 2][a % 2 * 2 + 1] = codes_pack(x[8 * a + 2], x[8 * a + 3], x[8 * a + 6],
+                                             x[8 * a + 7]);
     }
     products_begin();
 #pragma unroll
@@ -436,8 +435,7 @@ static __device__ __forceinline__ void tile_attend(const struct room<CODES> &r, 
     } else {
 #pragma unroll
         for (int i = 0; i < 8; i++)
-            product_bf16(x,
-                         matrix_at(query + i / 4 * (QUERIES * 128) + i % 4 * 32, 16),
+            product_bf16(x, matrix_at(query + i / 4 * (QUERIES * 128) + i % 4 * 32, 16),
                          matrix_at(r.k_tile(s) + i / 4 * TILE + i % 4 * 32, 16), i > 0);
     }
     products_commit();
@@ -526,14 +524,16 @@ static __device__ void queries_store(const struct hopper_view &a, int64_t h,
         l += __shfl_xor_sync(0xffffffffu, l, 2);
         row_store(a, h, row, half, l > 0.0f ? 1.0f / l : 0.0f, st.o);
         if (a.lse && row < a.q.shape[1] && lane % 4 == 0)
-            a.lse[h * a.lse_stride + row] =
-                l > 0.0f ? (st.m[half] + log2f(l) - lift) * ln_2 : -INFINITY;
+            a.lse[h * a.lse_stride + row] = l > 0.0f
+                                                ? (st.m[half] + log2f(l) - lift) * ln_2
+                                                : -INFINITY;
     }
 }
 
 template <bool CODES>
-static __device__ __forceinline__ void rows_start(const struct hopper_view &a, int64_t h,
-                                                  int64_t first, struct rows_state &st)
+static __device__ __forceinline__ void rows_start(const struct hopper_view &a,
+                                                  int64_t h, int64_t first,
+                                                  struct rows_state &st)
 {
     int warp = threadIdx.x % GROUP / WARP, lane = threadIdx.x % WARP;
 

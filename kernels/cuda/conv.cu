@@ -28,11 +28,13 @@ static __device__ double pixel_dot(const struct conv_view &a, int64_t t, int64_t
         return 0.0;
     at = t * x.stride[0] + h / up * x.stride[1] + w / up * x.stride[2];
     for (int64_t c = 0; c < x.shape[3]; c++)
-        sum += (double)elem_load(x, at + c) * (double)elem_load(a.weight, weight_at + c);
+        sum += (double)elem_load(x, at + c) *
+               (double)elem_load(a.weight, weight_at + c);
     return sum;
 }
 
-static __global__ void __launch_bounds__(BLOCK) conv_kernel(struct conv_view a, int64_t n)
+static __global__ void __launch_bounds__(BLOCK)
+    conv_kernel(struct conv_view a, int64_t n)
 {
     int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x;
     const int64_t *k = a.weight.shape;

@@ -20,9 +20,9 @@ enum status stage_open(struct stage *s, struct err *e)
                   "pinned memory", e));
     for (int i = 0; i < STAGE_SLOTS; i++)
         TRY_GOTO(st,
-                 cuda_said(cudaEventCreateWithFlags(&s->slot[i].done,
-                                                    cudaEventDisableTiming),
-                           "event", e),
+                 cuda_said(
+                     cudaEventCreateWithFlags(&s->slot[i].done, cudaEventDisableTiming),
+                     "event", e),
                  err_close);
     return ST_OK;
 
@@ -109,8 +109,8 @@ enum status copy_cuda(void *self, struct queue *q, const struct tensor *dst,
 
     TRY(device_enter(self, "copy", e));
     if (to_host == from_host)
-        return cuda_said(
-            cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, q->stream), "copy", e);
+        return cuda_said(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, q->stream),
+                         "copy", e);
     for (size_t at = 0; at < bytes; at += n) {
         n = bytes - at < slot_bytes ? bytes - at : slot_bytes;
         TRY(piece_put(q, to + at, from + at, n, to_host, e));

@@ -252,8 +252,8 @@ enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err
     c->device = opt->device;
     TRY_GOTO(st, device_enter(c, "cannot open the gpu", e), err_free);
     TRY_GOTO(st,
-             cuda_said(cudaDeviceGetAttribute(
-                           &major, cudaDevAttrComputeCapabilityMajor, c->device),
+             cuda_said(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor,
+                                              c->device),
                        "cannot open the gpu", e),
              err_free);
     c->hopper = major == 9;

@@ -14,7 +14,7 @@
 #include "kernels/ops.h"
 
 enum {
-    BLOCK = 256,  /* threads of most kernels */
+    BLOCK = 256, /* threads of most kernels */
     WARP = 32,
     NARROW = 512, /* columns of a row that one warp works on, at most */
 };
@@ -69,8 +69,7 @@ struct pack {
 };
 
 template <int N>
-static __device__ __forceinline__ struct pack<N> floats_at(const float *p)
-{
+static __device__ __forceinline__ struct pack<N> floats_at(const float *p) {
     struct pack<N> r;
 
     if constexpr (N == 4)
@@ -82,8 +81,7 @@ static __device__ __forceinline__ struct pack<N> floats_at(const float *p)
 
 template <int N>
 static __device__ __forceinline__ struct pack<N> elems_load(const struct tensor &t,
-                                                            int64_t at)
-{
+                                                            int64_t at) {
     struct pack<N> r;
 
     if (N == 1) {
@@ -123,9 +121,8 @@ static __device__ __forceinline__ void elems_store(const struct tensor &t, int64
 /* Values (row, col and on) of a matrix with everything pending applied. */
 template <int N>
 static __device__ __forceinline__ struct pack<N> row_values(const struct tensor &t,
-                                                            int64_t row, int64_t col)
-{
-    struct pack<N> r = elems_load<N>(t, row * t.stride[0] + col), more;
+                                                            int64_t row, int64_t col) {
+    struct pack<N> r = elems_load<N>(t, row *t.stride[0] + col), more;
 
     if (t.pending.row_scale) {
         float scale = t.pending.row_scale[row];
@@ -146,8 +143,8 @@ static __device__ __forceinline__ struct pack<N> row_values(const struct tensor 
     return r;
 }
 
-static __device__ __forceinline__ float row_value(const struct tensor &t, int64_t row,
-                                                  int64_t col)
+static __device__ __forceinline__ float
+row_value(const struct tensor &t, int64_t row, int64_t col)
 {
     return row_values<1>(t, row, col).v[0];
 }
@@ -157,9 +154,9 @@ static inline bool in_fours(const struct tensor *t)
 {
     const struct pending *p = &t->pending;
 
-    return !t->data || ((uintptr_t)t->data % 16 == 0 && t->stride[0] % 4 == 0 &&
-                        (uintptr_t)p->col_scale % 16 == 0 &&
-                        (uintptr_t)p->bias % 16 == 0);
+    return !t->data ||
+           ((uintptr_t)t->data % 16 == 0 && t->stride[0] % 4 == 0 &&
+            (uintptr_t)p->col_scale % 16 == 0 && (uintptr_t)p->bias % 16 == 0);
 }
 
 /* ---- codes --------------------------------------------------------------------- */
@@ -252,7 +249,8 @@ static __device__ T team_join(T v)
 }
 
 /* The team writes one row: values(col) as floats, or as codes with their scale. `cache`
- * has room for the row; values(col) may read what the same thread left at cache[col]. */
+ * has room for the row; values(col) may read what the same thread left at cache[col].
+ */
 template <int TEAM, int N, typename Values>
 static __device__ __forceinline__ void row_emit(const struct tensor &out, int64_t row,
                                                 float *cache, Values values)
@@ -307,8 +305,8 @@ static cudaError_t shared_allow(Kernel kernel, size_t bytes)
 {
     if (bytes <= (size_t)48 << 10)
         return cudaSuccess;
-    return cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+    return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                (int)bytes);
 }
 
 /* Launch a kernel of teams: a warp per row, or a block. */
@@ -329,7 +327,7 @@ static cudaError_t teams_launch(void (*narrow)(P...), void (*wide)(P...), int64_
 }
 
 /* The same for kernel<TEAM, N>; `fours`: N is 4. */
-#define TEAMS_LAUNCH(kernel, fours, ...)                                 \
+#define TEAMS_LAUNCH(kernel, fours, ...)                                    \
     ((fours) ? teams_launch(kernel<WARP, 4>, kernel<BLOCK, 4>, __VA_ARGS__) \
              : teams_launch(kernel<WARP, 1>, kernel<BLOCK, 1>, __VA_ARGS__))
 

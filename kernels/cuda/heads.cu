@@ -381,8 +381,8 @@ static struct heads_view heads_view_of(const struct tensor *y,
 
 extern "C" cudaError_t heads_launch(const struct op_heads *a, cudaStream_t stream)
 {
-    struct heads_view v =
-        heads_view_of(a->y, a->weight, a->rope, a->eps, a->head_dim, a->first_token);
+    struct heads_view v = heads_view_of(a->y, a->weight, a->rope, a->eps, a->head_dim,
+                                        a->first_token);
     unsigned groups = (unsigned)((a->y->shape[0] + TOKENS - 1) / TOKENS);
     size_t bytes = (size_t)(TOKENS * a->y->shape[1]) * sizeof(float);
     cudaError_t st = shared_allow(heads_kernel, bytes);
@@ -437,8 +437,8 @@ static __global__ void __launch_bounds__(BLOCK)
 
 extern "C" cudaError_t key_sum_launch(const struct op_key_sum *a, cudaStream_t stream)
 {
-    struct heads_view v =
-        heads_view_of(a->y, a->weight, a->rope, a->eps, a->head_dim, a->first_token);
+    struct heads_view v = heads_view_of(a->y, a->weight, a->rope, a->eps, a->head_dim,
+                                        a->first_token);
     int64_t first = (a->every - a->first_token % a->every) % a->every;
     int64_t n = (a->y->shape[0] - first + a->every - 1) / a->every;
     size_t bytes = (size_t)a->y->shape[1] * (sizeof(long long) + sizeof(float));
@@ -457,10 +457,10 @@ extern "C" cudaError_t key_sum_launch(const struct op_key_sum *a, cudaStream_t s
 /* N values of a row, all of one head. */
 template <int N>
 static __device__ __forceinline__ struct pack<N> part_values(
-    const struct parts_view &parts, int n, int64_t row, int col, int dim)
-{
+    const struct parts_view &parts, int n, int64_t row, int col, int dim) {
     int head = col / dim;
-    struct pack<N> p = {};
+    struct pack<N> p = {
+    };
 
     for (int i = 0; i < n; i++) {
         const struct tensor &t = parts.part[i].t;

@@ -85,9 +85,7 @@ static size_t sums_bytes(const struct op_linear *a)
 
 static size_t cast_bytes(const struct tensor *t, enum dtype type)
 {
-    return t->dtype == type
-               ? 0
-               : padded((size_t)tensor_count(t) * dtype_bytes(type));
+    return t->dtype == type ? 0 : padded((size_t)tensor_count(t) * dtype_bytes(type));
 }
 
 /* cuBLASLt's own, then the sums, then the factors that are cast. */
@@ -98,8 +96,7 @@ size_t linear_workspace_cuda(const void *self, const struct op_linear *a)
     (void)self;
     if (!fits_blas(a))
         return 0;
-    return blas_bytes + sums_bytes(a) + cast_bytes(a->x, type) +
-           cast_bytes(a->w, type);
+    return blas_bytes + sums_bytes(a) + cast_bytes(a->x, type) + cast_bytes(a->w, type);
 }
 
 /* ---- cuBLASLt ------------------------------------------------------------------ */

@@ -98,11 +98,11 @@ extern "C" cudaError_t linear_finish_launch(const struct tensor *y, const void *
                                             cudaStream_t stream)
 {
     if (x->dtype == DT_I8)
-        finish_kernel<<<grid_of(y), dim3(32, 8), 0, stream>>>(
-            *y, (const int *)sums, *x, *w, vector_of(bias));
+        finish_kernel<<<grid_of(y), dim3(32, 8), 0, stream>>>(*y, (const int *)sums, *x,
+                                                              *w, vector_of(bias));
     else
-        finish_kernel<<<grid_of(y), dim3(32, 8), 0, stream>>>(
-            *y, (const float *)sums, *x, *w, vector_of(bias));
+        finish_kernel<<<grid_of(y), dim3(32, 8), 0, stream>>>(*y, (const float *)sums,
+                                                              *x, *w, vector_of(bias));
     return cudaGetLastError();
 }
 

@@ -55,8 +55,7 @@ struct norm_row {
 template <int N>
 static __device__ __forceinline__ struct pack<N> norm_values(struct pack<N> p,
                                                              const struct norm_row &n,
-                                                             int col)
-{
+                                                             int col) {
     struct pack<N> more;
 
     for (int i = 0; i < N; i++)
@@ -141,10 +140,14 @@ static struct tensor view_of(const struct tensor *t)
 
 static struct norm_view norm_view_of(const struct norm *n)
 {
-    return {n->kind,           n->act,
-            n->eps,            view_of(n->weight),
-            view_of(n->bias),  view_of(n->scale),
-            view_of(n->shift), n->first_token,
+    return {n->kind,
+            n->act,
+            n->eps,
+            view_of(n->weight),
+            view_of(n->bias),
+            view_of(n->scale),
+            view_of(n->shift),
+            n->first_token,
             n->tokens_per_frame};
 }
 

@@ -1,4 +1,4 @@
-/* small.cu - conversions, table rows, sinusoids, patch order, the sampler's sums, pixels
+/* small.cu - conversions, table rows, sinusoids, patch order, sums of the sampler
  *
  * One thread per element and a loop over the grid, but for conversions to an operand,
  * where a block takes a row.
@@ -7,8 +7,8 @@
 #include "kernels/cuda/launch.h"
 
 /* for every element of n, spread over the grid */
-#define EACH(i, n)                                                           \
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < (n);     \
+#define EACH_ELEMENT(i, n)                                               \
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < (n); \
          i += (int64_t)gridDim.x * BLOCK)
 
 static unsigned grid_for(int64_t n)
@@ -66,7 +66,7 @@ static __device__ void double_store(const struct tensor &t, int64_t at, double v
 static __global__ void convert_kernel(struct tensor dst, struct tensor src, int64_t n,
                                       bool dense)
 {
-    EACH (i, n) {
+    EACH_ELEMENT (i, n) {
         int64_t to = dense ? i : offset_of(dst, i);
         int64_t from = dense ? i : offset_of(src, i);
 
@@ -118,7 +118,7 @@ extern "C" cudaError_t convert_launch(const struct op_convert *a, cudaStream_t s
 static __global__ void rows_kernel(struct tensor out, struct tensor table,
                                    const int32_t *ids, int64_t n)
 {
-    EACH (i, n) {
+    EACH_ELEMENT (i, n) {
         int64_t row = i / out.shape[1], col = i % out.shape[1];
 
         elem_store(out, row * out.stride[0] + col,
@@ -130,8 +130,8 @@ extern "C" cudaError_t rows_launch(const struct op_rows *a, cudaStream_t stream)
 {
     int64_t n = count_of(a->out);
 
-    rows_kernel<<<grid_for(n), BLOCK, 0, stream>>>(
-        *a->out, *a->table, (const int32_t *)a->ids->data, n);
+    rows_kernel<<<grid_for(n), BLOCK, 0, stream>>>(*a->out, *a->table,
+                                                   (const int32_t *)a->ids->data, n);
     return cudaGetLastError();
 }
 
@@ -139,7 +139,7 @@ static __global__ void sinusoid_kernel(struct tensor out, const float *t, int64_
 {
     int64_t half = out.shape[1] / 2;
 
-    EACH (i, n) {
+    EACH_ELEMENT (i, n) {
         int64_t f = i / half, c = i % half;
         double angle = (double)t[f] * pow(10000.0, -(double)c / (double)half);
         float *row = (float *)out.data + f * out.stride[0];
@@ -153,8 +153,8 @@ extern "C" cudaError_t sinusoid_launch(const struct op_sinusoid *a, cudaStream_t
 {
     int64_t n = count_of(a->out) / 2;
 
-    sinusoid_kernel<<<grid_for(n), BLOCK, 0, stream>>>(
-        *a->out, (const float *)a->t->data, n);
+    sinusoid_kernel<<<grid_for(n), BLOCK, 0, stream>>>(*a->out,
+                                                       (const float *)a->t->data, n);
     return cudaGetLastError();
 }
 
@@ -162,7 +162,7 @@ static __global__ void unpatch_kernel(struct tensor out, struct tensor x, int64_
 {
     int64_t channels = x.shape[1] / 4;
 
-    EACH (i, n) {
+    EACH_ELEMENT (i, n) {
         int64_t row = i / x.shape[1], col = i % x.shape[1];
 
         ((float *)out.data)[row * out.stride[0] + col] =
@@ -188,10 +188,10 @@ struct combine_view {
 
 static __global__ void combine_kernel(struct combine_view a, int64_t n)
 {
-    EACH (i, n) {
+    EACH_ELEMENT (i, n) {
         int64_t row = i / a.out.shape[1], col = i % a.out.shape[1];
-        int64_t f =
-            a.coef.shape[0] == 1 ? 0 : (a.first_token + row) / a.tokens_per_frame;
+        int64_t f = a.coef.shape[0] == 1 ? 0
+                                         : (a.first_token + row) / a.tokens_per_frame;
         const float *coef = (const float *)a.coef.data + f * a.coef.stride[0];
         float v = 0.0f;
 
@@ -222,7 +222,7 @@ extern "C" cudaError_t combine_launch(const struct op_combine *a, cudaStream_t s
 
 static __global__ void pixels_kernel(uint8_t *out, struct tensor x, int64_t n)
 {
-    EACH (i, n) {
+    EACH_ELEMENT (i, n) {
         float v = elem_load(x, i) * 0.5f + 0.5f;
 
         out[i] = (uint8_t)(fminf(fmaxf(v, 0.0f), 1.0f) * 255.0f);

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/gpu/gpu_rig.h"
 #include "kernels/base/rng.h"
+#include "tests/gpu/gpu_rig.h"
 
 enum {
     D = 5120,
@@ -32,7 +32,8 @@ enum part { LINEAR, SELF, CROSS, NORMS, SCATTER, VALUES, SUMS, GATHER, ACT, PART
 
 static const char *const part_names[PARTS] = {
     "linear", "self attention", "cross attention", "norm and residual",
-    "heads", "values", "key sum", "gather", "act",
+    "heads",  "values",         "key sum",         "gather",
+    "act",
 };
 
 /* The tensors of a pass; w: v k q o, cross q o, in, out. */
@@ -135,10 +136,12 @@ static struct tensor grouped(struct bench *b, struct tensor t, int64_t rows,
     int64_t across = (t.shape[2] + cols - 1) / cols;
     int64_t n = (t.shape[1] + rows - 1) / rows * across;
 
-    t.scales = (struct scales){rows == 1 && cols == DIM && t.dtype == DT_I8
-                                   ? SCALE_ROW
-                                   : SCALE_GROUP,
-                               NULL, rows, cols, {n, across}};
+    t.scales = (struct scales){
+        rows == 1 && cols == DIM && t.dtype == DT_I8 ? SCALE_ROW : SCALE_GROUP,
+        NULL,
+        rows,
+        cols,
+        {n, across}};
     t.scales.data = room(b, (size_t)(t.shape[0] * n) * sizeof(float));
     return t;
 }
@@ -224,14 +227,14 @@ static void done(struct bench *b, enum part part, double begin)
     b->ms[part] += now_ms() - begin;
 }
 
-#define PUT(b, part, op, ...)                                                    \
-    do {                                                                         \
-        struct err err_ = ERR_INIT;                                              \
-        double begin_ = now_ms();                                                \
-                                                                                 \
-        must(ops_##op((b)->ops, (b)->q, &(struct op_##op){__VA_ARGS__}, &err_), \
-             &err_, #op);                                                        \
-        done(b, part, begin_);                                                   \
+#define PUT(b, part, op, ...)                                                          \
+    do {                                                                               \
+        struct err err_ = ERR_INIT;                                                    \
+        double begin_ = now_ms();                                                      \
+                                                                                       \
+        must(ops_##op((b)->ops, (b)->q, &(struct op_##op){__VA_ARGS__}, &err_), &err_, \
+             #op);                                                                     \
+        done(b, part, begin_);                                                         \
     } while (0)
 
 static void product(struct bench *b, struct tensor *y, const struct tensor *x, int w)

@@ -1,8 +1,9 @@
 /* test_ops_gpu.c - ops on the GPU against the reference, and none of them waits
  *
  * Linear, norm, heads, attention, gather and act, behind the table of ops.h, with float
- * and 8-bit operands; test_rest_gpu.c has the others. The last part puts a chain of them behind an op that runs long,
- * looks at how long the host was held up, and compares what the chain made.
+ * and 8-bit operands; test_rest_gpu.c has the others. The last part puts a chain of
+ * them behind an op that runs long, looks at how long the host was held up, and
+ * compares what the chain made.
  */
 #include <math.h>
 #include <stdio.h>

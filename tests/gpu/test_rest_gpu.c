@@ -65,9 +65,9 @@ static void values_one(struct rig *r, int i)
     if (i % 4 == 1)
         pair_pending(r, &y);
     for (int p = 0; p < PARTS; p++) {
-        part[p] = turned ? pair_make(r, DT_E4M3, 3, SHAPE(heads[p], DIM, 384), 1, 128)
-                         : pair_make(r, types[i % 3], 3, SHAPE(heads[p], 131, DIM), 0,
-                                     0);
+        part[p] = turned
+                      ? pair_make(r, DT_E4M3, 3, SHAPE(heads[p], DIM, 384), 1, 128)
+                      : pair_make(r, types[i % 3], 3, SHAPE(heads[p], 131, DIM), 0, 0);
         host[p] = (struct head_part){begin[p], heads[p], part[p].host};
         dev[p] = (struct head_part){begin[p], heads[p], part[p].dev};
     }
@@ -163,8 +163,9 @@ static void fast_one(struct rig *r, const struct fast_case *c)
         int64_t n = c->keys[p], padded = (n + 127) / 128 * 128;
         struct pair q = pair_random(r, dt, 3, SHAPE(H, queries[p], D), 0, 0);
         struct pair k = pair_random(r, dt, 3, SHAPE(H, n, D), c->codes ? 4 : 0, D);
-        struct pair v = c->codes ? pair_random(r, DT_E4M3, 3, SHAPE(H, D, padded), 1, 128)
-                                 : pair_random(r, dt, 3, SHAPE(H, n, D), 0, 0);
+        struct pair v = c->codes
+                            ? pair_random(r, DT_E4M3, 3, SHAPE(H, D, padded), 1, 128)
+                            : pair_random(r, dt, 3, SHAPE(H, n, D), 0, 0);
 
         o[p] = pair_random(r, c->o, 3, SHAPE(queries[p], H, D), 0, 0);
         lse[p] = pair2(r, DT_F32, H, queries[p]);
@@ -244,18 +245,90 @@ static const struct conv_case {
     enum dtype x, weight, y;
     bool residual;
 } convs[] = {
-    {5, 7, 9, 16, 24, {3, 3, 3}, {2, 1, 1}, {0, 1, 1}, {1, 1, 1}, 1, DT_F32, DT_F32,
-     DT_F32, false},
-    {5, 7, 9, 16, 24, {3, 3, 3}, {2, 1, 1}, {0, 1, 1}, {1, 1, 1}, 1, DT_BF16, DT_BF16,
-     DT_BF16, true},
-    {3, 6, 5, 20, 3, {1, 3, 3}, {0, 1, 1}, {0, 1, 1}, {1, 1, 1}, 2, DT_BF16, DT_F32,
-     DT_F32, false},
-    {2, 9, 8, 12, 16, {1, 3, 3}, {0, 0, 0}, {0, 1, 1}, {1, 2, 2}, 1, DT_F32, DT_F32,
-     DT_BF16, true},
-    {4, 5, 6, 96, 192, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}, {1, 1, 1}, 1, DT_F32, DT_BF16,
-     DT_F32, true},
-    {7, 4, 4, 8, 8, {3, 1, 1}, {2, 0, 0}, {0, 0, 0}, {2, 1, 1}, 1, DT_F32, DT_F32,
-     DT_F32, false},
+    {5,
+     7,
+     9,
+     16,
+     24,
+     {3, 3, 3},
+     {2, 1, 1},
+     {0, 1, 1},
+     {1, 1, 1},
+     1,
+     DT_F32,
+     DT_F32,
+     DT_F32,
+     false},
+    {5,
+     7,
+     9,
+     16,
+     24,
+     {3, 3, 3},
+     {2, 1, 1},
+     {0, 1, 1},
+     {1, 1, 1},
+     1,
+     DT_BF16,
+     DT_BF16,
+     DT_BF16,
+     true},
+    {3,
+     6,
+     5,
+     20,
+     3,
+     {1, 3, 3},
+     {0, 1, 1},
+     {0, 1, 1},
+     {1, 1, 1},
+     2,
+     DT_BF16,
+     DT_F32,
+     DT_F32,
+     false},
+    {2,
+     9,
+     8,
+     12,
+     16,
+     {1, 3, 3},
+     {0, 0, 0},
+     {0, 1, 1},
+     {1, 2, 2},
+     1,
+     DT_F32,
+     DT_F32,
+     DT_BF16,
+     true},
+    {4,
+     5,
+     6,
+     96,
+     192,
+     {1, 1, 1},
+     {0, 0, 0},
+     {0, 0, 0},
+     {1, 1, 1},
+     1,
+     DT_F32,
+     DT_BF16,
+     DT_F32,
+     true},
+    {7,
+     4,
+     4,
+     8,
+     8,
+     {3, 1, 1},
+     {2, 0, 0},
+     {0, 0, 0},
+     {2, 1, 1},
+     1,
+     DT_F32,
+     DT_F32,
+     DT_F32,
+     false},
 };
 
 static void conv_one(struct rig *r, const struct conv_case *c)
