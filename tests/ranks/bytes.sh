@@ -82,8 +82,33 @@ ring_repeats()
     rm ring?.* one.y4m
 }
 
+# Files that rank 0 alone can see: the others run in folders without them.
+files_are_read_once()
+{
+    local f job=(--size 48x16 --num_frames 5 --steps 3 --threads 1 --fps 16)
+
+    makes generate --model wan --prompt "A dog runs." "${job[@]}" --output one.y4m \
+        --save_embeds text.h5 --save_noise noise.h5
+    echo "A dog runs." >words
+    cat >apart.sh <<'S'
+mkdir -p "rank$OMPI_COMM_WORLD_RANK" && cd "rank$OMPI_COMM_WORLD_RANK" || exit 1
+ln -s ../wan wan
+[ "$OMPI_COMM_WORLD_RANK" -ne 0 ] || cp ../words ../text.h5 ../noise.h5 .
+exec "$@"
+S
+    for f in "--prompt_file words" "--embeds text.h5 --noise noise.h5"; do
+        "${MPIRUN[@]}" -n 3 sh apart.sh "$FF" generate --model wan $f "${job[@]}" \
+            --output two.y4m >"$root/out" 2>"$root/err" </dev/null
+        is "files of rank 0: $f: exit code" "$?" 0
+        same "files of rank 0: $f" one.y4m rank0/two.y4m
+        rm -rf rank?
+    done
+    rm one.y4m
+}
+
 case ${4:-} in
 plain)
+    files_are_read_once
     ring_repeats
     plan_holds 8 g2u4
     plan_holds 3 g1u3
