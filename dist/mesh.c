@@ -133,6 +133,21 @@ static bool next_nearest(const struct mesh_wish *w, const struct mesh *want,
     return best_index >= 0;
 }
 
+/* Only what was asked for: "u5". */
+static void print_asked(const struct mesh *want, char text[MESH_TEXT_BYTES])
+{
+    const char letter[] = {'g', 'u', 'r'};
+    const int degree[] = {want->guidance, want->ulysses, want->ring};
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < 3; i++) {
+        if (degree[i] != 0)
+            used += (size_t)snprintf(text + used, MESH_TEXT_BYTES - used, "%c%d",
+                                     letter[i], degree[i]);
+    }
+}
+
 static enum status refuse(const struct mesh_wish *w, const struct mesh *want,
                           struct err *e)
 {
@@ -149,11 +164,11 @@ static enum status refuse(const struct mesh_wish *w, const struct mesh *want,
         mesh_print(&m, text);
         snprintf(list + used, sizeof(list) - used, "%s%s", i > 0 ? ", " : "", text);
     }
-    mesh_print(want, text);
-    return err_set(
-        e, ST_USAGE, "cannot lay %d rank%s out as '%s' (0: not said)%s: nearest are %s",
-        w->ranks, w->ranks == 1 ? "" : "s", text,
-        want->guidance > 1 && !w->guidance ? " with guidance off" : "", list);
+    print_asked(want, text);
+    return err_set(e, ST_USAGE, "cannot lay %d rank%s out as '%s'%s: nearest are %s",
+                   w->ranks, w->ranks == 1 ? "" : "s", text,
+                   want->guidance > 1 && !w->guidance ? " with guidance off" : "",
+                   list);
 }
 
 enum status mesh_choose(const struct mesh_wish *wish, struct mesh *out, struct err *e)

@@ -85,7 +85,7 @@ static void impossible_meshes_name_possible_ones(void **state)
     refused(w, "nearest are g2u3r1");
     w.mesh = NULL;
     w.ulysses_degree = 5;
-    refused(w, "g1u6r1");
+    refused(w, "6 ranks out as 'u5': nearest are g1u6r1");
     w.guidance = false;
     w.ulysses_degree = 0;
     w.guidance_degree = 2;
