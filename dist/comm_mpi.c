@@ -88,10 +88,13 @@ static enum status wrap(MPI_Comm handle, bool ends_mpi, struct comm **out,
 
 static enum status mpi_open(struct comm **out, struct err *e)
 {
-    int ready = 0, level;
+    int ready = 0, over = 0, level;
     MPI_Comm handle;
 
     MPI_Initialized(&ready);
+    MPI_Finalized(&over);
+    if (over)
+        return err_set(e, ST_DEVICE, "cannot start MPI a second time");
     if (!ready)
         TRY(comm_mpi_status(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level),
                             "start", e));

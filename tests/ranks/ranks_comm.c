@@ -331,5 +331,6 @@ int main(void)
     check_names();
     comm_close(c[1]);
     comm_close(c[0]);
+    CHECK(comm_open("mpi", &c[0], &e) == ST_DEVICE);
     return 0;
 }
