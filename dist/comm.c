@@ -14,12 +14,16 @@ static const struct comm_transport *const transports[] = {&comm_self, &comm_mpi,
 
 enum { N_TRANSPORTS = sizeof(transports) / sizeof(transports[0]) };
 
-/* Polling and yielding before the first sleep; the longest sleep; a poll that takes
- * longer has moved bytes: MPI moves long messages by parts, in polls of both sides, and
- * sleeping between the parts would cost more than the parts. */
+/* Polling and yielding before the first sleep, and the longest sleep. */
 static const double poll_seconds = 100e-6;
 static const double sleep_seconds = 2e-3;
-static const double busy_seconds = 2e-6;
+
+/* MPI moves long messages by parts, in polls of both sides, and sleeping between parts
+ * would cost more than they do. So the wait counts anew after a poll that took as long
+ * as a part of 32 KiB takes: but no longer than all the bytes may take at a slow rate,
+ * because a poll can be long for other reasons. */
+static const double part_seconds = 8e-6;
+static const double slow_bytes_per_second = 100e6;
 
 /* ---- making ---------------------------------------------------------------------- */
 
@@ -144,6 +148,7 @@ static enum status post_send(struct comm_flight *f, int to, struct comm_piece p,
 {
     TRY(check_size(p, e));
     f->comm->stats.sent_bytes += p.bytes;
+    f->bytes += p.bytes;
     while (p.bytes > 0) {
         f->comm->stats.messages++;
         TRY(f->comm->transport->send(f, to, next_message(&p), e));
@@ -156,6 +161,7 @@ static enum status post_receive(struct comm_flight *f, int from, struct comm_pie
 {
     TRY(check_size(p, e));
     f->comm->stats.received_bytes += p.bytes;
+    f->bytes += p.bytes;
     while (p.bytes > 0)
         TRY(f->comm->transport->receive(f, from, next_message(&p), e));
     return ST_OK;
@@ -261,18 +267,21 @@ static void give_way(double waited)
 enum status comm_end(struct comm_flight *f, struct err *e)
 {
     double since = clock_seconds(), idle_since = since;
+    double moving_until = since + (double)f->bytes / slow_bytes_per_second;
     bool done = false;
     enum status st;
 
+    f->bytes = 0;
     for (;;) {
-        double before = clock_seconds();
+        double before = clock_seconds(), after;
 
         st = f->comm->transport->test(f, &done, e);
         if (st != ST_OK || done)
             return count_time(f, since, st);
-        if (clock_seconds() - before > busy_seconds)
-            idle_since = clock_seconds();
-        give_way(clock_seconds() - idle_since);
+        after = clock_seconds();
+        if (after - before > part_seconds && after < moving_until)
+            idle_since = after;
+        give_way(after - idle_since);
     }
 }
 
@@ -314,6 +323,7 @@ enum status comm_broadcast(struct comm *c, int root, void *data, size_t bytes,
     while (all.bytes > 0) {
         m = next_message(&all);
         count_broadcast(c, root, m.bytes);
+        c->own->bytes = m.bytes;
         TRY(c->transport->broadcast(c->own, root, m, e));
         TRY(comm_end(c->own, e));
     }

@@ -56,6 +56,7 @@ struct comm {
 
 struct comm_flight {
     struct comm *comm;
+    size_t bytes; /* begun and not ended, both ways */
 };
 
 extern const struct comm_transport comm_self;
