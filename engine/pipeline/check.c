@@ -61,19 +61,22 @@ static enum status inputs_check(const struct pipeline *p, const struct job *job,
 
 /* ---- memory ---------------------------------------------------------------------- */
 
-/* What the leader's machine must hold: the leader's plan, and the activations of the
- * ranks beside it. */
+/* What this machine must hold: on the leader's the leader's plan, on others one copy of
+ * the transformer, and the activations of the ranks beside it. */
 static enum status peak_of(struct pipeline *p, const struct job *job, size_t *out,
                            struct err *e)
 {
-    int others = world_facts(p->world)->node_size - 1;
+    const struct world_facts *world = world_facts(p->world);
+    bool leads = world->rank == 0;
+    int others = leads ? world->node_size - 1 : world->node_size;
     struct pipeline_rank_plan rank = {0};
     struct pipeline_plan plan;
 
     TRY(pipeline_plan(p, job, &plan, e));
     if (others > 0)
-        TRY(pipeline_plan_rank(p, job, 1, &rank, e));
-    *out = plan.peak_bytes + (size_t)others * rank.activation_bytes;
+        TRY(pipeline_plan_rank(p, job, leads ? 1 : world->rank, &rank, e));
+    *out = (leads ? plan.peak_bytes : plan.weight_bytes[MODEL_DIT]) +
+           (size_t)others * rank.activation_bytes;
     return ST_OK;
 }
 
@@ -134,8 +137,7 @@ static enum status leader_check(struct pipeline *p, const struct job *job,
                                 const struct geometry *g, struct err *e)
 {
     TRY(outputs_check(job, e));
-    TRY(inputs_check(p, job, g, e));
-    return memory_check(p, job, e);
+    return inputs_check(p, job, g, e);
 }
 
 enum status pipeline_check(struct pipeline *p, const struct job *job, struct err *e)
@@ -148,6 +150,8 @@ enum status pipeline_check(struct pipeline *p, const struct job *job, struct err
     st = ST_OK;
     if (world_facts(p->world)->rank == 0)
         st = leader_check(p, job, &g, e);
+    if (st == ST_OK && world_facts(p->world)->node_rank == 0)
+        st = memory_check(p, job, e);
     geometry_release(&g);
     return st;
 }
