@@ -60,8 +60,10 @@ static enum status load_library(struct tokenizer *t, size_t n, const char *name,
         return err_set(e, ST_INPUT, "bad tokenizer '%s': %s", name, message);
     t->n_pieces = spm_pieces(t->spm);
     t->eos = spm_eos_id(t->spm);
-    if (t->eos < 0)
+    if (t->eos < 0 || t->eos >= t->n_pieces)
         return err_set(e, ST_INPUT, "bad tokenizer '%s': no end token", name);
+    if (spm_unk_id(t->spm) < 0 || spm_unk_id(t->spm) >= t->n_pieces)
+        return err_set(e, ST_INPUT, "bad tokenizer '%s': no unknown token", name);
     return ST_OK;
 }
 

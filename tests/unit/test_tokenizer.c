@@ -288,6 +288,11 @@ static void files_without_the_needful_are_refused(void **state)
          "the character map points outside itself"},
         {"\x0a\x05\x0a\x09u\x18\x02", 7, "a piece is cut off"},
         {"\x12\x00", 2, "no pieces in it"},
+        /* "u" is of the unknown kind, but the trainer says that "a" is unknown */
+        {"\x0a\x05\x0a\x01u\x18\x02\x0a\x08\x0a\x04</s>\x18\x03\x0a\x03\x0a\x01"
+         "a\x12\x04\xea\x02\x01"
+         "a",
+         28, "no unknown token"},
         {"\x0b\x00", 2, "the file is cut off or not a SentencePiece model"},
     };
 
