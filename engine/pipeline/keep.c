@@ -264,6 +264,21 @@ static bool signal_wants(const struct keep *k, int signal)
     return k->on && signal && (signal == SIGUSR1 || k->writer);
 }
 
+/* A run is worth more than its checkpoints: where the folder cannot be made, it goes on
+ * without. */
+static bool begin_or_do_without(struct keep *k)
+{
+    char line[2 * ERR_TEXT_BYTES];
+    struct err why = ERR_INIT;
+
+    if (store_begin(k, &why) == ST_OK)
+        return true;
+    snprintf(line, sizeof(line), "warning: no checkpoints: %s", why.text);
+    note(k, line);
+    k->on = false;
+    return false;
+}
+
 bool keep_wanted(const struct keep *k)
 {
     return k->events.stop && signal_wants(k, *k->events.stop);
@@ -275,7 +290,8 @@ enum status keep_ask(struct keep *k, bool *save, int *signal, struct err *e)
     int n = world_facts(k->world)->size;
 
     if (leads(k))
-        mine.due = is_due(k) && (!k->writer || checkpoint_writer_begin(k->writer));
+        mine.due = is_due(k) && begin_or_do_without(k) &&
+                   checkpoint_writer_begin(k->writer);
     k->words[0] = mine;
     if (n > 1)
         TRY(world_gather(k->world, &mine, sizeof(mine), k->words, e));

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# resume.sh - written on some ranks, gone on with on others: the same bytes
+#
+#     resume.sh FRAMEFLEET PROBE GOLDEN_DATA [PAIRS]
+#
+# PAIRS ("2:3 4:1 …") are ranks before and after; without them a few. Runs end by SIGKILL
+# to one rank, to all, or by USR1 to one.
+. "$(dirname "$0")/program.sh"
+
+pairs=${4:-1:2 2:1 2:4 3:2 4:3}
+RANDOM=${SEED:-11}
+
+PLAIN=(--model wan --prompt "A cat sits on the table." --size 144x112 --num_frames 17
+    --steps 12 --threads 1)
+LONG=(--model sky --prompt "Rain." --size 144x112 --num_frames 29 --steps 4 --ar_step 1
+    --base_num_frames 17 --overlap_history 5 --addnoise_condition 20 --threads 1)
+
+# begin RANKS: in the background, until there are a checkpoint and two rows more
+begin()
+{
+    : >"$root/log"
+    "${MPIRUN[@]}" -n "$1" "$FF" generate "${ARGS[@]}" --output got.y4m \
+        --save_latents got.h5 --checkpoint_every 1 >"$root/log" 2>&1 </dev/null &
+    pid=$!
+    until compgen -G "got.y4m.checkpoints/ck-*.h5" >/dev/null; do
+        kill -0 $pid 2>/dev/null || return
+        sleep 0.02
+    done
+    sleep "0.$((RANDOM % 3))"
+}
+
+# end HOW: by SIGKILL to one rank or all, or USR1 to one; $code is that of mpirun
+end()
+{
+    local all=($(ours))
+
+    case $1 in
+    one) kill -KILL "${all[RANDOM % ${#all[@]}]}" ;;
+    all) kill -KILL "${all[@]}" ;;
+    stop) kill -USR1 "${all[RANDOM % ${#all[@]}]}" ;;
+    esac 2>/dev/null
+    wait $pid 2>/dev/null
+    code=$?
+}
+
+# relay NAME A B HOW
+relay()
+{
+    rm -rf got.*
+    begin "$2"
+    end "$4"
+    if [ -e got.y4m ]; then
+        skip "$1" "the run was quicker than the signal"
+        return
+    fi
+    [ "$4" == stop ] && is "$1: exit code" "$code" 75
+    makes_on "$3" resume got.y4m || return
+    is "$1: goes on" "$(grep -c '^going on from ck-' "$root/err")" 1
+    same "$1: latents" want.h5 got.h5
+    same "$1: video" want.y4m got.y4m
+    [ ! -e got.y4m.checkpoints ] && ok || not_ok "$1" "checkpoints are left"
+    resumed=$((resumed + 1))
+}
+
+resumed=0
+how=(one stop all)
+for kind in PLAIN LONG; do
+    declare -n args=$kind
+    ARGS=("${args[@]}")
+    rm -f want.*
+    makes generate "${ARGS[@]}" --output want.y4m --save_latents want.h5
+    for pair in $pairs; do
+        relay "$kind $pair ${how[0]}" "${pair%%:*}" "${pair##*:}" "${how[0]}"
+        how=("${how[@]:1}" "${how[0]}")
+    done
+done
+[ $resumed -gt 0 ] && ok || not_ok relays "none was in time"
+echo "$resumed runs went on"
+
+done_testing
