@@ -3,7 +3,8 @@
  * Two kinds: i8 q and k (scales per token of q, per 4 tokens of k) with transposed e4m3
  * values, and bf16. A block takes 128 queries of a head. One warpgroup fetches tiles of
  * 128 keys and their values into a ring of stages; two others, with 64 queries each,
- * multiply, so that one's softmax runs under the other's products.
+ * multiply. They take turns: one puts the product of a tile with its values and that of
+ * its queries with the next tile, and works on its softmax while the other's run.
  *
  * A thread's logits in the result layout of a product must be its probabilities in the
  * operand layout of the next one. For bf16 they are; for codes, where a thread holds 4
@@ -37,12 +38,13 @@ struct kind {
     enum {
         BYTES = CODES ? 1 : 2,
         TILES = BYTES,
-        STAGES = CODES ? 4 : 2,
+        STAGES = CODES ? 4 : 3,
         LAG = CODES ? 2 : 1,
         QUERY_BYTES = WORKERS * QUERIES * DIM * BYTES,
         STAGE_BYTES = 2 * TILES * TILE,
-        /* then scales of k (32), of v (128) and key biases (128) per stage */
-        EXTRA = 512 * 3,
+        /* then, per stage, scales of k (32) and of v (128), and key biases (128) */
+        SCALES = CODES ? 1024 : 0,
+        EXTRA = SCALES + 512,
         SHARED = QUERY_BYTES + STAGES * (STAGE_BYTES + EXTRA) + 16 * STAGES + 1024
     };
 };
@@ -91,7 +93,7 @@ struct room {
     }
     __device__ uint32_t bias(int s) const
     {
-        return k_scale(s) + 1024;
+        return k_scale(s) + kind<CODES>::SCALES;
     }
 };
 
@@ -198,43 +200,58 @@ static __device__ void tile_fetch(const struct hopper_view &a,
     }
 }
 
-/* The tile that was asked for LAG tiles ago is there. */
+/* Tiles that were asked for, and those among them that were handed over. */
+struct fetched {
+    int64_t tiles, handed;
+};
+
+/* All but the last LEFT tiles that were asked for are there. */
+template <bool CODES, int LEFT>
+static __device__ __forceinline__ void tiles_hand_over(const struct room<CODES> &r,
+                                                       struct fetched &f)
+{
+    copies_wait<LEFT>();
+    shared_publish();
+    for (; f.handed < f.tiles - LEFT; f.handed++)
+        barrier_arrive(r.full + 8 * (f.handed % kind<CODES>::STAGES));
+}
+
+/* A stage to fill. Who has to wait for it first hands over what is on its way. */
 template <bool CODES>
-static __device__ __forceinline__ void tile_hand_over(const struct room<CODES> &r,
-                                                      int64_t tile)
+static __device__ __forceinline__ int stage_take(const struct room<CODES> &r,
+                                                 struct fetched &f)
 {
     typedef struct kind<CODES> k;
+    int s = f.tiles % k::STAGES, parity = (f.tiles / k::STAGES - 1) & 1;
 
-    copies_commit();
-    if (tile < k::LAG)
-        return;
-    copies_wait<k::LAG>();
-    shared_publish();
-    barrier_arrive(r.full + 8 * ((tile - k::LAG) % k::STAGES));
+    if (f.tiles >= k::STAGES && !barrier_passed(r.empty + 8 * s, parity)) {
+        tiles_hand_over<CODES, 0>(r, f);
+        barrier_wait(r.empty + 8 * s, parity);
+    }
+    return s;
 }
 
 template <bool CODES>
 static __device__ void fetch_all(const struct hopper_view &a,
                                  const struct room<CODES> &r, int64_t h)
 {
-    typedef struct kind<CODES> k;
-    int64_t tile = 0, key = 0, last;
+    struct fetched f = {0, 0};
+    int64_t key = 0;
 
     for (int p = 0; p < a.n_keys; p++) {
         const struct attn_keys &part = a.keys[p];
 
-        for (int64_t at = 0; at < part.n; at += KEYS, tile++) {
-            int s = tile % k::STAGES;
+        for (int64_t at = 0; at < part.n; at += KEYS) {
+            int s = stage_take<CODES>(r, f);
 
-            if (tile >= k::STAGES)
-                barrier_wait(r.empty + 8 * s, (tile / k::STAGES - 1) & 1);
             tile_fetch<CODES>(a, r, s, part, h, at, key + at);
-            tile_hand_over<CODES>(r, tile);
+            copies_commit();
+            f.tiles++;
+            tiles_hand_over<CODES, kind<CODES>::LAG>(r, f);
         }
         key += part.n;
     }
-    for (last = tile + k::LAG; tile < last; tile++)
-        tile_hand_over<CODES>(r, tile);
+    tiles_hand_over<CODES, 0>(r, f);
 }
 
 /* ---- one tile ------------------------------------------------------------------ */
@@ -285,7 +302,7 @@ static __device__ __forceinline__ int key_of(int i, int t)
 template <bool CODES>
 static __device__ __forceinline__ void logits_make(const struct room<CODES> &r, int s,
                                                    const struct rows_state &st,
-                                                   const int (&raw)[64], float (&x)[64])
+                                                   const int *raw, float (&x)[64])
 {
     const float magic = 12582912.0f; /* 1.5 * 2^23: its mantissa holds an integer */
     int t = threadIdx.x % 4;
@@ -362,29 +379,40 @@ static __device__ __forceinline__ void softmax_step(struct rows_state &st,
     }
 }
 
-/* o = o * shrink + p v * scales of v */
+/* The probabilities as operands of the next product. */
+template <bool CODES>
+struct operands {
+    uint32_t p[CODES ? 4 : 8][4];
+};
+
+static __device__ __forceinline__ void operands_make(const float (&x)[64],
+                                                     struct operands<true> &to)
+{
+#pragma unroll
+    for (int a = 0; a < 8; a++) {
+        to.p[a / 2][a % 2 * 2] = codes_pack(x[8 * a], x[8 * a + 1], x[8 * a + 4],
+                                            x[8 * a + 5]);
+        to.p[a / 2][a % 2 * 2 + 1] = codes_pack(x[8 * a + 2], x[8 * a + 3],
+                                                x[8 * a + 6], x[8 * a + 7]);
+    }
+}
+
+static __device__ __forceinline__ void operands_make(const float (&x)[64],
+                                                     struct operands<false> &to)
+{
+#pragma unroll
+    for (int i = 0; i < 32; i++)
+        to.p[i / 4][i % 4] = bf16_pack(x[2 * i], x[2 * i + 1]);
+}
+
+/* o = o * shrink + sum * scales of v */
 static __device__ __forceinline__ void codes_add(const struct room<true> &r, int s,
                                                  struct rows_state &st,
-                                                 const float (&x)[64],
+                                                 const float (&sum)[64],
                                                  const float (&shrink)[2])
 {
     int t = threadIdx.x % 4;
-    uint32_t p[4][4];
-    float sum[64];
 
-#pragma unroll
-    for (int a = 0; a < 8; a++) {
-        p[a / 2][a % 2 * 2] = codes_pack(x[8 * a], x[8 * a + 1], x[8 * a + 4],
-                                         x[8 * a + 5]);
-        p[a / 2][a % 2 * 2 + 1] = codes_pack(x[8 * a + 2], x[8 * a + 3], x[8 * a + 6],
-                                             x[8 * a + 7]);
-    }
-    products_begin();
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        product_e4m3(sum, p[i], matrix_at(r.v_tile(s) + 32 * i, 16), i > 0);
-    products_commit();
-    products_wait();
 #pragma unroll
     for (int j = 0; j < 16; j++) {
         float2 vs = shared_float2(r.v_scale(s) + (8 * j + 2 * t) * 4);
@@ -396,58 +424,68 @@ static __device__ __forceinline__ void codes_add(const struct room<true> &r, int
     }
 }
 
-static __device__ __forceinline__ void bf16_add(const struct room<false> &r, int s,
-                                                struct rows_state &st,
-                                                const float (&x)[64],
-                                                const float (&shrink)[2])
-{
-    uint32_t p[8][4];
-
-#pragma unroll
-    for (int i = 0; i < 32; i++)
-        p[i / 4][i % 4] = bf16_pack(x[2 * i], x[2 * i + 1]);
-#pragma unroll
-    for (int i = 0; i < 64; i++)
-        st.o[i] *= shrink[i % 4 / 2];
-    products_begin();
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-        product_bf16_turned(st.o, p[i], matrix_at(r.v_tile(s) + 2048 * i, TILE));
-    products_commit();
-    products_wait();
-}
-
+/* What products leave: raw logits (bf16: in x), and, for codes, the values' sums. */
 template <bool CODES>
-static __device__ __forceinline__ void tile_attend(const struct room<CODES> &r, int s,
-                                                   uint32_t query, bool biased,
-                                                   int64_t n, struct rows_state &st)
-{
-    const float log2_448 = 8.807354922057604f;
-    float x[64], shrink[2];
-    int raw[64];
+struct products {
+    float x[64];
+    int raw[CODES ? 64 : 1];
+    float sum[CODES ? 64 : 1];
+};
 
-    products_begin();
+/* Put the product of the queries with a tile of keys. */
+template <bool CODES>
+static __device__ __forceinline__ void logits_put(const struct room<CODES> &r, int s,
+                                                  uint32_t query,
+                                                  struct products<CODES> &to)
+{
     if constexpr (CODES) {
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            product_i8(raw, matrix_at(query + 32 * i, 16),
+            product_i8(to.raw, matrix_at(query + 32 * i, 16),
                        matrix_at(r.k_tile(s) + 32 * i, 16), i > 0);
     } else {
 #pragma unroll
         for (int i = 0; i < 8; i++)
-            product_bf16(x, matrix_at(query + i / 4 * (QUERIES * 128) + i % 4 * 32, 16),
+            product_bf16(to.x,
+                         matrix_at(query + i / 4 * (QUERIES * 128) + i % 4 * 32, 16),
                          matrix_at(r.k_tile(s) + i / 4 * TILE + i % 4 * 32, 16), i > 0);
     }
-    products_commit();
-    products_wait();
-    logits_make<CODES>(r, s, st, raw, x);
+}
+
+/* Put the product of the probabilities with a tile of values. */
+template <bool CODES>
+static __device__ __forceinline__ void values_put(const struct room<CODES> &r, int s,
+                                                  const struct operands<CODES> &p,
+                                                  struct rows_state &st,
+                                                  struct products<CODES> &to)
+{
+    if constexpr (CODES) {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            product_e4m3(to.sum, p.p[i], matrix_at(r.v_tile(s) + 32 * i, 16), i > 0);
+    } else {
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            product_bf16_turned(st.o, p.p[i], matrix_at(r.v_tile(s) + 2048 * i, TILE));
+    }
+}
+
+/* From raw logits to operands; older sums of bf16 shrink here. */
+template <bool CODES>
+static __device__ __forceinline__ void probabilities_make(
+    const struct room<CODES> &r, int s, bool biased, int64_t n, struct rows_state &st,
+    struct products<CODES> &from, float (&shrink)[2], struct operands<CODES> &p)
+{
+    logits_make<CODES>(r, s, st, from.raw, from.x);
     if (biased || n < KEYS)
-        logits_bias<CODES>(r, s, biased, n, x);
-    softmax_step(st, x, CODES ? log2_448 : 0.0f, shrink);
-    if constexpr (CODES)
-        codes_add(r, s, st, x, shrink);
-    else
-        bf16_add(r, s, st, x, shrink);
+        logits_bias<CODES>(r, s, biased, n, from.x);
+    softmax_step(st, from.x, CODES ? 8.807354922057604f : 0.0f, shrink);
+    operands_make(from.x, p);
+    if constexpr (!CODES) {
+#pragma unroll
+        for (int i = 0; i < 64; i++)
+            st.o[i] *= shrink[i % 4 / 2];
+    }
 }
 
 /* ---- a warpgroup's queries ----------------------------------------------------- */
@@ -552,6 +590,24 @@ static __device__ __forceinline__ void rows_start(const struct hopper_view &a,
         st.o[i] = 0.0f;
 }
 
+/* Where a walk over all keys is. */
+struct place {
+    int part;
+    int64_t at;
+};
+
+/* On to the next tile; false at the end. */
+static __device__ __forceinline__ bool place_next(const struct hopper_view &a,
+                                                  struct place &p, int64_t step)
+{
+    p.at += step;
+    while (p.part < a.n_keys && p.at >= a.keys[p.part].n) {
+        p.part++;
+        p.at = 0;
+    }
+    return p.part < a.n_keys;
+}
+
 template <bool CODES>
 static __device__ void attend_all(const struct hopper_view &a,
                                   const struct room<CODES> &r, int64_t h, int group)
@@ -559,20 +615,49 @@ static __device__ void attend_all(const struct hopper_view &a,
     typedef struct kind<CODES> k;
     int64_t first = ((int64_t)blockIdx.x * WORKERS + group) * QUERIES, tile = 0;
     uint32_t query = r.query + group * (QUERIES * DIM * k::BYTES);
+    const int turn = 1 + WORKERS; /* barriers: groups, then turns */
+    struct place at = {0, 0};
+    struct products<CODES> work;
+    struct operands<CODES> p;
     struct rows_state st;
+    bool more = place_next(a, at, 0);
 
     queries_load<CODES>(a.q, h, first, query, group);
     rows_start<CODES>(a, h, first, st);
-    for (int p = 0; p < a.n_keys; p++) {
-        for (int64_t at = 0; at < a.keys[p].n; at += KEYS, tile++) {
-            int s = tile % k::STAGES;
+    if (more) {
+        barrier_wait(r.full, 0);
+        products_begin();
+        logits_put<CODES>(r, 0, query, work);
+        products_commit();
+        products_wait<0>();
+        if (group == 1)
+            turn_pass(turn);
+    }
+    for (; more; tile++) {
+        int s = tile % k::STAGES, next = (tile + 1) % k::STAGES;
+        int64_t n = a.keys[at.part].n - at.at;
+        float shrink[2];
 
-            barrier_wait(r.full + 8 * s, tile / k::STAGES & 1);
-            tile_attend<CODES>(r, s, query, a.key_bias != NULL, a.keys[p].n - at, st);
-            __syncwarp();
-            if (threadIdx.x % WARP == 0)
-                barrier_arrive(r.empty + 8 * s);
-        }
+        probabilities_make<CODES>(r, s, a.key_bias != NULL, n, st, work, shrink, p);
+        more = place_next(a, at, KEYS);
+        if (more)
+            barrier_wait(r.full + 8 * next, (tile + 1) / k::STAGES & 1);
+        turn_wait(turn + group);
+        products_begin();
+        values_put<CODES>(r, s, p, st, work);
+        products_commit();
+        logits_put<CODES>(r, more ? next : s, query,
+                          work); /* the last one for nothing */
+        products_commit();
+        if (group == 0 || more)
+            turn_pass(turn + 1 - group);
+        products_wait<1>();
+        if constexpr (CODES)
+            codes_add(r, s, st, work.sum, shrink);
+        __syncwarp();
+        if (threadIdx.x % WARP == 0)
+            barrier_arrive(r.empty + 8 * s);
+        products_wait<0>();
     }
     queries_store(a, h, first, CODES ? 8.807354922057604f : 0.0f, st);
 }

@@ -91,6 +91,32 @@ static __device__ __forceinline__ void barrier_wait(uint32_t at, int parity)
                  : "memory");
 }
 
+static __device__ __forceinline__ bool barrier_passed(uint32_t at, int parity)
+{
+    int done;
+
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "mbarrier.test_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+                 "selp.b32 %0, 1, 0, done;\n"
+                 "}"
+                 : "=r"(done)
+                 : "r"(at), "r"(parity)
+                 : "memory");
+    return done;
+}
+
+/* Two warpgroups take turns: one waits for its turn `id`, the other passes it. */
+static __device__ __forceinline__ void turn_wait(int id)
+{
+    asm volatile("bar.sync %0, 256;" ::"r"(id) : "memory");
+}
+
+static __device__ __forceinline__ void turn_pass(int id)
+{
+    asm volatile("bar.arrive %0, 256;" ::"r"(id) : "memory");
+}
+
 /* Wait for the other threads of a warpgroup; id 1 to 15. */
 static __device__ __forceinline__ void group_wait(int id)
 {
@@ -109,9 +135,11 @@ static __device__ __forceinline__ void products_commit(void)
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
+/* All but the last LEFT commits are done. */
+template <int LEFT>
 static __device__ __forceinline__ void products_wait(void)
 {
-    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
 }
 
 #define REGS_64                                                                        \
