@@ -1,4 +1,4 @@
-/* cpu.c - the fast CPU backend: its state, memory, queues and table of ops */
+/* cpu.c - the fast CPU backend: its state, scratch and table of ops */
 #include "kernels/cpu/cpu.h"
 
 #include <stdlib.h>
@@ -7,97 +7,6 @@
 #include "kernels/cpu/blas.h"
 
 enum { ROW_WORK_MIN = 1 << 14 }; /* elements worth waking a thread for */
-
-/* ---- memory ------------------------------------------------------------------- */
-
-static enum status cpu_mem_alloc(void *self, size_t bytes, void **out, struct err *e)
-{
-    size_t padded = (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
-    void *p;
-
-    (void)self;
-    if (padded < bytes)
-        return err_set(e, ST_RESOURCE, "cannot allocate %zu bytes", bytes);
-    p = aligned_alloc(ARENA_ALIGN, padded ? padded : ARENA_ALIGN);
-    if (!p)
-        return err_set(e, ST_RESOURCE, "cannot allocate %.1f MiB of host memory",
-                       (double)bytes / 1048576.0);
-    *out = p;
-    return ST_OK;
-}
-
-static void cpu_mem_free(void *self, void *p)
-{
-    (void)self;
-    free(p);
-}
-
-/* ---- queues and events: everything is done when the call returns -------------- */
-
-static enum status cpu_queue_open(void *self, void *workspace, size_t bytes,
-                                  struct queue **out, struct err *e)
-{
-    struct queue *q = calloc(1, sizeof(*q));
-
-    (void)self;
-    if (!q)
-        return err_set(e, ST_RESOURCE, "no memory for a queue");
-    q->workspace = workspace;
-    q->bytes = bytes;
-    *out = q;
-    return ST_OK;
-}
-
-static void cpu_queue_close(void *self, struct queue *q)
-{
-    (void)self;
-    free(q);
-}
-
-static enum status cpu_queue_wait(void *self, struct queue *q, struct err *e)
-{
-    (void)self;
-    (void)q;
-    (void)e;
-    return ST_OK;
-}
-
-static enum status cpu_event_open(void *self, struct event **out, struct err *e)
-{
-    void *p = malloc(1);
-
-    (void)self;
-    if (!p)
-        return err_set(e, ST_RESOURCE, "no memory for an event");
-    *out = p;
-    return ST_OK;
-}
-
-static void cpu_event_close(void *self, struct event *ev)
-{
-    (void)self;
-    free(ev);
-}
-
-static enum status cpu_event_pass(void *self, struct queue *q, struct event *ev,
-                                  struct err *e)
-{
-    (void)self;
-    (void)q;
-    (void)ev;
-    (void)e;
-    return ST_OK;
-}
-
-static enum status cpu_copy(void *self, struct queue *q, const struct tensor *dst,
-                            const struct tensor *src, struct err *e)
-{
-    (void)self;
-    (void)q;
-    (void)e;
-    memcpy(dst->data, src->data, (size_t)tensor_count(src) * dtype_bytes(src->dtype));
-    return ST_OK;
-}
 
 /* ---- scratch and rows --------------------------------------------------------- */
 
@@ -160,16 +69,7 @@ static const struct backend cpu_backend = {
               .operand_dtypes = 1u << DT_F32 | 1u << DT_BF16 | 1u << DT_E4M3 |
                                 1u << DT_I8},
     .close = cpu_close,
-    .mem_alloc = cpu_mem_alloc,
-    .mem_free = cpu_mem_free,
-    .queue_open = cpu_queue_open,
-    .queue_close = cpu_queue_close,
-    .queue_wait = cpu_queue_wait,
-    .event_open = cpu_event_open,
-    .event_close = cpu_event_close,
-    .event_record = cpu_event_pass,
-    .event_await = cpu_event_pass,
-    .copy = cpu_copy,
+    HOST_SLOTS,
     .linear_workspace = linear_workspace_cpu,
     .conv_workspace = conv_workspace_cpu,
     .attention_workspace = attention_workspace_cpu,

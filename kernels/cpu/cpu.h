@@ -13,19 +13,14 @@
 #ifndef KERNELS_CPU_CPU_H
 #define KERNELS_CPU_CPU_H
 
-#include "kernels/backend.h"
 #include "kernels/cpu/pool.h"
+#include "kernels/host.h"
 
 enum { TILE_ROWS = 128 };
 
 struct cpu {
     struct pool *pool;
     int threads;
-};
-
-struct queue {
-    char *workspace;
-    size_t bytes;
 };
 
 #define OPS_PROTO(op)                                                          \

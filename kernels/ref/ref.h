@@ -15,12 +15,7 @@
 #ifndef KERNELS_REF_REF_H
 #define KERNELS_REF_REF_H
 
-#include "kernels/backend.h"
-
-struct queue {
-    char *workspace;
-    size_t bytes;
-};
+#include "kernels/host.h"
 
 #define REF_PROTO(op)                                                          \
     enum status op##_ref(void *self, struct queue *q, const struct op_##op *a, \
