@@ -14,6 +14,13 @@ undisturbed()
     makes "${ARGS[@]}" --output want.y4m --save_latents want.h5
 }
 
+# A checkpoint that has all of the solver's history: two steps are not enough.
+checkpointed()
+{
+    compgen -G "got.y4m.checkpoints/ck-*-*[1-9]?-i1.h5" >/dev/null ||
+        compgen -G "got.y4m.checkpoints/ck-*-000[3-9]-i1.h5" >/dev/null
+}
+
 # begin ROWS: start the run in the background, wait until so many rows are done and there
 # is a checkpoint
 begin()
@@ -24,7 +31,7 @@ begin()
         --save_latents got.h5 --checkpoint_every 1 >"$root/log" 2>&1 &
     pid=$!
     until [ "$(grep -c '^denoise' "$root/log")" -ge "$1" ] &&
-        compgen -G "got.y4m.checkpoints/ck-*.h5" >/dev/null; do
+        checkpointed; do
         kill -0 $pid 2>/dev/null || break
         sleep 0.01
     done
@@ -62,6 +69,7 @@ killed()
     elif compgen -G "got.y4m.checkpoints/ck-*.h5" >/dev/null; then
         run_ranks resume got.y4m "${ON[@]}"
         grep -q '^going on from ck-' "$root/err" && ok || not_ok "$1" "did not go on"
+        echo "$1: $(head -2 "$root/err" | tail -1)"
         resumed=$((resumed + 1))
     else
         run_ranks "${ARGS[@]}" --output got.y4m --save_latents got.h5 --force
@@ -97,14 +105,14 @@ PLAIN=(--model wan --prompt "A cat sits on the table." --size 128x96 --num_frame
     --threads 1)
 FORCING=(--model sky --prompt "A cat sits on the table." --size 64x48 --threads 1)
 
-kind plain 30 "${PLAIN[@]}" --steps 40 --guidance_scale 1
-kind guidance 14 "${PLAIN[@]}" --steps 20 --guidance_scale 5
-kind dpm++ 14 "${PLAIN[@]}" --steps 20 --sampler dpm++ --rng torch_cpu
-kind lagged 40 "${FORCING[@]}" --steps 12 --num_frames 33 --ar_step 4 \
+kind plain 120 "${PLAIN[@]}" --steps 150 --guidance_scale 1
+kind guidance 60 "${PLAIN[@]}" --steps 80 --guidance_scale 5
+kind dpm++ 60 "${PLAIN[@]}" --steps 80 --sampler dpm++ --rng torch_cpu
+kind lagged 80 "${FORCING[@]}" --steps 30 --num_frames 33 --ar_step 9 \
     --causal_block_size 1
-kind "long, latents" 50 "${FORCING[@]}" --steps 12 --num_frames 57 --base_num_frames 17 \
+kind "long, latents" 150 "${FORCING[@]}" --steps 40 --num_frames 57 --base_num_frames 17 \
     --overlap_history 5 --addnoise_condition 20 --rng torch_cpu
-kind "long, pixels" 40 "${FORCING[@]}" --steps 12 --num_frames 57 --base_num_frames 17 \
+kind "long, pixels" 150 "${FORCING[@]}" --steps 40 --num_frames 57 --base_num_frames 17 \
     --overlap_history 5 --addnoise_condition 20 --chain pixels
 
 [ $resumed -ge $((3 * kills)) ] && ok || not_ok kills "only $resumed runs went on"

@@ -11,18 +11,20 @@ pairs=${4:-1:2 2:1 2:4 3:2 4:3}
 RANDOM=${SEED:-11}
 
 PLAIN=(--model wan --prompt "A cat sits on the table." --size 144x112 --num_frames 17
-    --steps 12 --threads 1)
-LONG=(--model sky --prompt "Rain." --size 144x112 --num_frames 29 --steps 4 --ar_step 1
+    --steps 60 --threads 1)
+LONG=(--model sky --prompt "Rain." --size 144x112 --num_frames 29 --steps 20 --ar_step 1
     --base_num_frames 17 --overlap_history 5 --addnoise_condition 20 --threads 1)
 
-# begin RANKS: in the background, until there are a checkpoint and two rows more
+# begin RANKS: in the background, until there is a checkpoint with all of the solver's
+# history
 begin()
 {
     : >"$root/log"
     "${MPIRUN[@]}" -n "$1" "$FF" generate "${ARGS[@]}" --output got.y4m \
         --save_latents got.h5 --checkpoint_every 1 >"$root/log" 2>&1 </dev/null &
     pid=$!
-    until compgen -G "got.y4m.checkpoints/ck-*.h5" >/dev/null; do
+    until compgen -G "got.y4m.checkpoints/ck-*-*[1-9]?-i1.h5" >/dev/null ||
+        compgen -G "got.y4m.checkpoints/ck-*-000[3-9]-i1.h5" >/dev/null; do
         kill -0 $pid 2>/dev/null || return
         sleep 0.02
     done
@@ -59,6 +61,7 @@ relay()
     same "$1: latents" want.h5 got.h5
     same "$1: video" want.y4m got.y4m
     [ ! -e got.y4m.checkpoints ] && ok || not_ok "$1" "checkpoints are left"
+    echo "$1, $4: $(grep '^going on' "$root/err")"
     resumed=$((resumed + 1))
 }
 
