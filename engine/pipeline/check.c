@@ -34,11 +34,11 @@ static enum status outputs_check(const struct job *job, struct err *e)
     media.height = (int)job->size.height;
     media.fps_num = (int)job->fps;
     media.crf = (int)job->crf;
-    media.force = job->force;
+    media.force = job_replaces(job);
     TRY(media_check(job->output, &media, e));
-    TRY(h5_output_check(job->save_latents, job->force, e));
-    TRY(h5_output_check(job->save_embeds, job->force, e));
-    return h5_output_check(job->save_noise, job->force, e);
+    TRY(h5_output_check(job->save_latents, job_replaces(job), e));
+    TRY(h5_output_check(job->save_embeds, job_replaces(job), e));
+    return h5_output_check(job->save_noise, job_replaces(job), e);
 }
 
 static enum status inputs_check(const struct pipeline *p, const struct job *job,

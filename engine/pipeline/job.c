@@ -46,6 +46,11 @@ static enum status forcing_check(const struct job *job, struct err *e)
     return ST_OK;
 }
 
+bool job_replaces(const struct job *job)
+{
+    return job->force || job->resumed;
+}
+
 enum status job_segments(const struct job *job, struct segments *out, struct err *e)
 {
     struct segments_args a = {

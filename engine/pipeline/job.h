@@ -66,6 +66,10 @@ struct engine_options {
     int64_t guidance_degree, ulysses_degree, ring_degree; /* 0: chosen */
 };
 
+/* May outputs that exist be replaced? When forced; and by a resumed run, because the
+ * run that it goes on from may have been killed after it had named some of them. */
+bool job_replaces(const struct job *job);
+
 /* Everything about a job that can be wrong without looking at weights: size, frame
  * counts, segments, lag, step counts. ST_USAGE with what would be possible. */
 enum status job_check(const struct job *job, const struct dit_config *dit,

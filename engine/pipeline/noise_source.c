@@ -18,7 +18,7 @@ enum status noise_source_open(struct noise_source *n, struct world *world,
     n->save = NULL;
     if (!job->save_noise || !leads(n))
         return ST_OK;
-    TRY(h5_create(job->save_noise, job->force, &n->save, e));
+    TRY(h5_create(job->save_noise, job_replaces(job), &n->save, e));
     return ST_OK;
 }
 

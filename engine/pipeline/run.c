@@ -90,7 +90,7 @@ static void media_setup_fill(struct media_setup *m, const struct run *r)
     m->options.height = (int)job->size.height;
     m->options.fps_num = (int)job->fps;
     m->options.crf = (int)job->crf;
-    m->options.force = job->force;
+    m->options.force = job_replaces(job);
     m->options.tags = m->tags;
     m->options.n_tags = TAGS;
 }
@@ -524,7 +524,7 @@ static enum status latents_save(const struct run *r, struct err *e)
 
     if (!r->job->save_latents)
         return ST_OK;
-    TRY(h5_create(r->job->save_latents, r->job->force, &w, e));
+    TRY(h5_create(r->job->save_latents, job_replaces(r->job), &w, e));
     st = h5_put(w, "latents/x", 4, dims, r->latents, e);
     if (st == ST_OK)
         st = h5_put_int(w, "", "seed", r->job->seed, e);
@@ -545,7 +545,7 @@ static enum status embeds_save(const struct run *r, struct err *e)
 {
     if (!r->job->save_embeds)
         return ST_OK;
-    return embeds_write(r->job->save_embeds, r->job->force, &r->embeds, e);
+    return embeds_write(r->job->save_embeds, job_replaces(r->job), &r->embeds, e);
 }
 
 static enum status film_start(struct run *r, struct err *e)
