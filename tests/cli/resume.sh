@@ -138,6 +138,8 @@ nothing | 2 | resume | say what to go on with
 no folder | 3 | resume other.y4m | other.y4m.checkpoints ; No such file
 END
 
+# A kill between naming the latents and finishing the video leaves the latents behind.
+: >got.h5
 run_ranks resume "$checkpoint"
 reached "resume of a file"
 
