@@ -135,7 +135,7 @@ static enum status job_plan(struct settings_doc *d, struct world *w, struct err 
 
     settings_ranks(d, w);
     TRY(pipeline_open(&d->values.engine, &p, e));
-    st = option_assign(&d->set, option_find(&d->set, "prompt"), "", SOURCE_DEFAULT, e);
+    st = option_assign_named(&d->set, "prompt", "", SOURCE_DEFAULT, e);
     if (st == ST_OK)
         st = settings_finish(d, w, pipeline_dit(p), e);
     if (st == ST_OK)

@@ -111,8 +111,7 @@ static enum status job_resume(const struct subject *s, struct world *w, int argc
     TRY(jobs_from_text(&jobs, argc, argv, "checkpoint", text, e));
     d = &jobs.doc[0];
     if (s->output)
-        st = option_assign(&d->set, option_find(&d->set, "output"), s->output,
-                           SOURCE_FILE, e);
+        st = option_assign_named(&d->set, "output", s->output, SOURCE_FILE, e);
     d->values.job.resumed = true;
     d->values.job.checkpoint = s->file;
     if (st == ST_OK)

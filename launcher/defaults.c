@@ -47,25 +47,19 @@ static const struct family_defaults *defaults_of(const struct dit_config *dit)
     return dit->dim <= SMALL_MODEL_DIM ? &wan_small : &wan;
 }
 
-static enum status set_named(struct settings_doc *d, const char *name,
-                             const char *value, enum option_source source,
-                             struct err *e)
-{
-    return option_assign(&d->set, option_find(&d->set, name), value, source, e);
-}
-
 static enum status model_defaults(struct settings_doc *d, const struct dit_config *dit,
                                   struct err *e)
 {
     const struct family_defaults *f = defaults_of(dit);
 
-    TRY(set_named(d, "size", f->size, SOURCE_MODEL, e));
-    TRY(set_named(d, "num_frames", f->num_frames, SOURCE_MODEL, e));
-    TRY(set_named(d, "fps", f->fps, SOURCE_MODEL, e));
-    TRY(set_named(d, "inference_steps", f->steps, SOURCE_MODEL, e));
-    TRY(set_named(d, "shift", f->shift, SOURCE_MODEL, e));
-    TRY(set_named(d, "guidance_scale", f->guidance, SOURCE_MODEL, e));
-    return set_named(d, "negative_prompt", f->negative, SOURCE_MODEL, e);
+    TRY(option_assign_named(&d->set, "size", f->size, SOURCE_MODEL, e));
+    TRY(option_assign_named(&d->set, "num_frames", f->num_frames, SOURCE_MODEL, e));
+    TRY(option_assign_named(&d->set, "fps", f->fps, SOURCE_MODEL, e));
+    TRY(option_assign_named(&d->set, "inference_steps", f->steps, SOURCE_MODEL, e));
+    TRY(option_assign_named(&d->set, "shift", f->shift, SOURCE_MODEL, e));
+    TRY(option_assign_named(&d->set, "guidance_scale", f->guidance, SOURCE_MODEL, e));
+    return option_assign_named(&d->set, "negative_prompt", f->negative, SOURCE_MODEL,
+                               e);
 }
 
 /* width + height, or resolution, into size, when they come from a source that may. */
@@ -81,12 +75,12 @@ static enum status size_fold(struct settings_doc *d, struct err *e)
         return err_set(e, ST_USAGE, "missing %s: width and height go together",
                        w == SOURCE_UNSET ? "width" : "height");
     if (d->values.resolution)
-        TRY(set_named(d, "size", usual[d->values.resolution], r, e));
+        TRY(option_assign_named(&d->set, "size", usual[d->values.resolution], r, e));
     if (w == SOURCE_UNSET)
         return ST_OK;
     snprintf(text, sizeof(text), "%lldx%lld", (long long)d->values.width,
              (long long)d->values.height);
-    return set_named(d, "size", text, w < h ? w : h, e);
+    return option_assign_named(&d->set, "size", text, w < h ? w : h, e);
 }
 
 /* A whole text file without NUL bytes; a final newline is not part of it. */
@@ -141,7 +135,7 @@ static enum status prompt_from_file(struct settings_doc *d, struct world *w,
     if (st == ST_OK)
         st = text_share(w, &text, e);
     if (st == ST_OK)
-        st = set_named(d, "prompt", buf_text(&text), source, e);
+        st = option_assign_named(&d->set, "prompt", buf_text(&text), source, e);
     buf_release(&text);
     return st;
 }
@@ -153,7 +147,7 @@ static enum status cfg_fold(struct settings_doc *d, struct err *e)
 
     if (source == SOURCE_UNSET || d->values.enable_cfg)
         return ST_OK;
-    return set_named(d, "guidance_scale", "1", source, e);
+    return option_assign_named(&d->set, "guidance_scale", "1", source, e);
 }
 
 enum status settings_finish(struct settings_doc *d, struct world *w,

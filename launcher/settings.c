@@ -173,20 +173,13 @@ static const struct {
     {"chain", "latents"},
 };
 
-static enum status set_named(struct settings_doc *d, const char *name,
-                             const char *value, enum option_source source,
-                             struct err *e)
-{
-    return option_assign(&d->set, option_find(&d->set, name), value, source, e);
-}
-
 enum status settings_init(struct settings_doc *d, struct err *e)
 {
     memset(d, 0, sizeof(*d));
     TRY(option_set_init(&d->set, table, N_OPTIONS, &d->values, e));
     for (size_t i = 0; i < sizeof(program_defaults) / sizeof(program_defaults[0]); i++)
-        TRY(set_named(d, program_defaults[i].name, program_defaults[i].value,
-                      SOURCE_DEFAULT, e));
+        TRY(option_assign_named(&d->set, program_defaults[i].name,
+                                program_defaults[i].value, SOURCE_DEFAULT, e));
     return ST_OK;
 }
 

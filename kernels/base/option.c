@@ -268,6 +268,13 @@ enum status option_assign(struct option_set *set, int i, const char *text,
     return ST_OK;
 }
 
+enum status option_assign_named(struct option_set *set, const char *name,
+                                const char *text, enum option_source source,
+                                struct err *e)
+{
+    return option_assign(set, option_find(set, name), text, source, e);
+}
+
 /* ---- command line --------------------------------------------------------------- */
 
 /* One "--…" argument; *at moves on by one more when it takes the next argument. */

@@ -90,6 +90,11 @@ enum status option_unknown(const struct option_set *set, const char *what,
 enum status option_assign(struct option_set *set, int i, const char *text,
                           enum option_source source, struct err *e);
 
+/* The same for an option of the table that the program itself names. */
+enum status option_assign_named(struct option_set *set, const char *name,
+                                const char *text, enum option_source source,
+                                struct err *e);
+
 /* Flags "--name value", "--name=value", "--flag", "--no-flag". What does not start with
  * "--" goes to rest[] (room for argc pointers), in order; "--" ends the flags. */
 enum status option_parse_args(struct option_set *set, int argc, const char *const *argv,
