@@ -1,7 +1,7 @@
 # flags.cmake - one interface target that carries warnings, sanitizers and includes
 #
 # -Wmaybe-uninitialized is off: outputs that are written only on ST_OK are safe, but the
-# compiler cannot see that err_set never returns ST_OK, and warns by its inlining mood.
+# compiler cannot see it through every function that passes an error on.
 # -Wformat-truncation is off: one-line texts are cut by snprintf on purpose.
 add_library(ff_flags INTERFACE)
 target_include_directories(ff_flags INTERFACE ${CMAKE_SOURCE_DIR})
