@@ -98,7 +98,7 @@ kill -s KILL "$(ip netns pids "$tag-2" | while read -r p; do
 done | head -1)"
 wait "$job"
 is "dead rank on the other host: exit code" "$?" 137
-at_least "dead rank on the other host: $(since "$start") s" 3 "$(since "$start")"
+no_hang "dead rank on the other host" "$(since "$start")"
 gone_wait=30
 while [ -n "$(ours)" ] && [ $((gone_wait -= 1)) -gt 0 ]; do
     sleep 0.1

@@ -3,6 +3,7 @@
 # Sources the shell tests' lib.sh (tests/cli), with its folder and tiny models, and adds
 #
 #     ranks N ARGS...     the program on N ranks; $code, $seconds, ../out, ../err
+#     no_hang NAME S      it ended by itself within those seconds
 #     makes_on N ARGS...  it must succeed
 #     once NAME CODE TEXT the last run ended with this code and said this, once, as the
 #                         only line that begins with "framefleet: "
@@ -38,6 +39,13 @@ ranks()
     "${MPIRUN[@]}" -n "$n" "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null
     code=$?
     seconds=$(since "$start")
+}
+
+# no_hang NAME SECONDS: that ended by itself. How fast is for the benchmarks: a busy
+# machine must not fail a test.
+no_hang()
+{
+    at_least "$1: $2 s" 30 "$2"
 }
 
 makes_on()
