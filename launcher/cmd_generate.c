@@ -39,8 +39,11 @@ static enum status jobs_check(struct jobs *jobs, struct world *w,
                               const struct pipeline *p, struct err *e)
 {
     for (int i = 0; i < jobs->n; i++) {
-        enum status st = settings_finish(&jobs->doc[i], w, pipeline_dit(p), e);
+        enum status st;
 
+        if (jobs->doc[i].values.skip)
+            continue;
+        st = settings_finish(&jobs->doc[i], w, pipeline_dit(p), e);
         if (st == ST_OK)
             st = job_check(&jobs->doc[i].values.job, pipeline_dit(p), e);
         if (st != ST_OK && jobs->n > 1)
@@ -70,8 +73,11 @@ static enum status run_check(const struct jobs *jobs, const struct world *w,
 {
     TRY(outputs_distinct(jobs, e));
     for (int i = 0; i < jobs->n; i++) {
-        enum status st = pipeline_check(p, &jobs->doc[i].values.job, e);
+        enum status st;
 
+        if (jobs->doc[i].values.skip)
+            continue;
+        st = pipeline_check(p, &jobs->doc[i].values.job, e);
         if (st == ST_OK && world_facts(w)->rank == 0)
             st = checkpoints_check(&jobs->doc[i], e);
         if (st != ST_OK && jobs->n > 1)
@@ -142,6 +148,8 @@ static enum status jobs_run(struct jobs *jobs, const struct world *w,
     progress_note(&progress, "model", pipeline_describe(p));
     st = ST_OK;
     for (int i = 0; i < jobs->n && st == ST_OK; i++) {
+        if (jobs->doc[i].values.skip)
+            continue;
         st = ranks_note(&progress, w, p, &jobs->doc[i].values.job, e);
         if (st == ST_OK)
             st = job_run(p, &jobs->doc[i], &progress, e);
@@ -160,7 +168,9 @@ enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
 
     first->engine.no_text = true;
     for (int i = 0; i < jobs->n; i++) {
-        if (!jobs->doc[i].values.job.embeds && !jobs->doc[i].values.job.resumed)
+        const struct settings *s = &jobs->doc[i].values;
+
+        if (!s->skip && !s->job.embeds && !s->job.resumed)
             first->engine.no_text = false;
     }
     settings_ranks(&jobs->doc[0], w);
@@ -170,7 +180,7 @@ enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
     st = jobs_check(jobs, w, p, e);
     if (st == ST_OK && first->print_job) {
         for (int i = 0; i < jobs->n && st == ST_OK; i++)
-            st = job_print(&jobs->doc[i], w, e);
+            st = jobs->doc[i].values.skip ? ST_OK : job_print(&jobs->doc[i], w, e);
     } else if (st == ST_OK) {
         st = jobs_run(jobs, w, p, e);
     }

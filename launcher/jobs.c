@@ -185,28 +185,51 @@ enum status jobs_from_text(struct jobs *jobs, int argc, const char *const *argv,
     return st;
 }
 
-enum status jobs_read(struct jobs *jobs, struct world *w, int argc,
-                      const char *const *argv, struct err *e)
+enum status jobs_read_file(struct jobs *jobs, struct world *w, const char *path,
+                           int argc, const char *const *argv, struct err *e)
 {
     struct command_line line = {argc, argv};
-    struct settings_doc flags;
     enum status st;
 
     memset(jobs, 0, sizeof(*jobs));
     jobs->rest = calloc((size_t)argc + 1, sizeof(*jobs->rest));
     if (!jobs->rest)
         return err_set(e, ST_RESOURCE, "out of memory: %d arguments", argc);
-    st = settings_init(&flags, e);
-    if (st == ST_OK)
-        st = option_parse_args(&flags.set, argc, argv, jobs->rest, &jobs->n_rest, e);
-    if (st == ST_OK && flags.values.job_file)
-        st = file_add(jobs, w, &line, flags.values.job_file, e);
-    else if (st == ST_OK)
-        st = job_add(jobs, &line, NULL, e);
+    st = path ? file_add(jobs, w, &line, path, e) : job_add(jobs, &line, NULL, e);
     if (st == ST_OK)
         st = launch_check(jobs, e);
-    settings_release(&flags);
     if (st != ST_OK)
         jobs_release(jobs);
+    return st;
+}
+
+/* The flags alone, for what they say about the launch. */
+static enum status flags_read(struct settings_doc *flags, int argc,
+                              const char *const *argv, struct err *e)
+{
+    const char **rest = calloc((size_t)argc + 1, sizeof(*rest));
+    enum status st;
+    int n = 0;
+
+    memset(flags, 0, sizeof(*flags));
+    if (!rest)
+        return err_set(e, ST_RESOURCE, "out of memory: %d arguments", argc);
+    st = settings_init(flags, e);
+    if (st == ST_OK)
+        st = option_parse_args(&flags->set, argc, argv, rest, &n, e);
+    free(rest);
+    return st;
+}
+
+enum status jobs_read(struct jobs *jobs, struct world *w, int argc,
+                      const char *const *argv, struct err *e)
+{
+    struct settings_doc flags;
+    enum status st = flags_read(&flags, argc, argv, e);
+
+    memset(jobs, 0, sizeof(*jobs));
+    if (st == ST_OK)
+        st = jobs_read_file(jobs, w, flags.values.job_file, argc, argv, e);
+    settings_release(&flags);
     return st;
 }

@@ -25,6 +25,10 @@ struct jobs {
 enum status jobs_read(struct jobs *jobs, struct world *w, int argc,
                       const char *const *argv, struct err *e);
 
+/* The same with the job file named; NULL: flags alone. */
+enum status jobs_read_file(struct jobs *jobs, struct world *w, const char *path,
+                           int argc, const char *const *argv, struct err *e);
+
 /* The same for one job whose JSON is there already, on every rank; `name` is what
  * errors call it. Not collective. */
 enum status jobs_from_text(struct jobs *jobs, int argc, const char *const *argv,

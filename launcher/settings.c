@@ -119,6 +119,9 @@ static const struct option table[] = {
     SECTION("Checkpoints (in OUTPUT.checkpoints while a run lasts)"),
     INTEGER("checkpoint_every", NULL, JOB(checkpoint_every), 0, 1000000,
             "rows between them; 0: the first row that ends a minute after the last"),
+    FLAG("or_start", NULL, RUN(or_start), "start what has not been begun (resume)"),
+    CHOICE("on_existing", NULL, RUN(on_existing), "refuse restart",
+           "checkpoints are there and none is valid: what then (resume)"),
 
     SECTION("Job files"),
     TEXT("job", "config_json", RUN(job_file), "FILE",
@@ -145,7 +148,7 @@ static const struct option table[] = {
     UNBUILT("causal_attention", NULL),
     UNBUILT("lora_configs", "lora_dir lora_path lora_model_dir"),
     UNBUILT("vae_ranks", "vae_parallel use_parallel_vae vae_tiling use_tiling_vae"),
-    UNBUILT("max_minutes", "or_start"),
+    UNBUILT("max_minutes", NULL),
     UNBUILT("use_fp8", "fp8_backend dit_quantized t5_quantized"),
 };
 
@@ -166,6 +169,7 @@ static const struct {
     {"output", "video.mp4"},
     {"threads", "0"},
     {"checkpoint_every", "0"},
+    {"on_existing", "refuse"},
     {"precision", "auto"},
     {"model_kind", "auto"},
     {"sampler", "unipc"},
@@ -297,6 +301,8 @@ static bool is_run_only(const char *name)
                                         "json",
                                         "help",
                                         "checkpoint_every",
+                                        "or_start",
+                                        "on_existing",
                                         "force",
                                         "log_json",
                                         "mesh",
@@ -361,9 +367,9 @@ static void value_print(const struct settings_doc *d, int i, const char *key,
 /* Names whose value makes no sense in another launch. */
 static bool is_once(const char *name)
 {
-    static const char *const names[] = {"job",        "print_job",   "json",  "help",
-                                        "force",      "prompt_file", "width", "height",
-                                        "resolution", "ranks"};
+    static const char *const names[] = {
+        "job",   "print_job", "json",       "help",  "force",    "prompt_file",
+        "width", "height",    "resolution", "ranks", "or_start", "on_existing"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i], name) == 0)

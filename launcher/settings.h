@@ -11,6 +11,9 @@
 #include "engine/pipeline/job.h"
 #include "kernels/base/json.h"
 
+/* What resume does when checkpoints are there and none of them is valid. */
+enum on_existing { ON_EXISTING_REFUSE, ON_EXISTING_RESTART };
+
 struct settings {
     struct engine_options engine;
     struct job job;
@@ -23,6 +26,9 @@ struct settings {
     char *model_cls, *self_attn, *cross_attn[2]; /* no effect */
     bool print_job, json, help;
     bool use_usp, use_cfg_parallel;
+    bool or_start;   /* resume: start a job of which nothing is there */
+    int on_existing; /* enum on_existing */
+    bool skip;       /* not an option: this job of the launch is done already */
 };
 
 struct settings_doc {

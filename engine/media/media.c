@@ -59,6 +59,28 @@ enum status media_kind_of(const char *path, enum media_kind *out, struct err *e)
     return ST_OK;
 }
 
+bool media_there(const char *path)
+{
+    static const char first[] = "/frame_000000.png";
+    size_t n = strlen(path);
+    struct stat sb;
+    char *frame;
+    bool there;
+
+    if (stat(path, &sb) != 0)
+        return false;
+    if (!S_ISDIR(sb.st_mode))
+        return S_ISREG(sb.st_mode) && sb.st_size > 0;
+    frame = malloc(n + sizeof(first));
+    if (!frame)
+        return false;
+    memcpy(frame, path, n);
+    memcpy(frame + n, first, sizeof(first));
+    there = stat(frame, &sb) == 0 && S_ISREG(sb.st_mode);
+    free(frame);
+    return there;
+}
+
 static enum status tags_check(const struct media_options *opt, struct err *e)
 {
     for (int i = 0; i < opt->n_tags; i++) {

@@ -77,6 +77,10 @@ enum status media_kind_of(const char *path, enum media_kind *out, struct err *e)
 enum status media_check(const char *path, const struct media_options *opt,
                         struct err *e);
 
+/* Has an output of this name been finished? A file that is not empty, or a folder with
+ * a first frame in it. */
+bool media_there(const char *path);
+
 enum status media_open(const char *path, const struct media_options *opt,
                        struct media_writer **out, struct err *e);
 /* Append one frame; its bytes are used before the call returns. */

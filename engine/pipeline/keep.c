@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/media/media.h"
 #include "kernels/base/buf.h"
 #include "kernels/base/clock.h"
 
@@ -26,18 +27,41 @@ static void note(void *ctx, const char *text)
         k->events.note(k->events.ctx, "checkpoint", text);
 }
 
-/* "<output>.checkpoints", without slashes between. */
-static enum status folder_name(struct keep *k, struct err *e)
+enum status keep_folder(const char *output, char **out, struct err *e)
 {
-    size_t n = strlen(k->job->output);
+    size_t n = strlen(output);
+    char *folder;
 
-    while (n > 1 && k->job->output[n - 1] == '/')
+    while (n > 1 && output[n - 1] == '/')
         n--;
-    k->folder = malloc(n + sizeof(KEEP_SUFFIX));
-    if (!k->folder)
+    folder = malloc(n + sizeof(KEEP_SUFFIX));
+    if (!folder)
         return err_set(e, ST_RESOURCE, "out of memory: a name of %zu bytes", n);
-    memcpy(k->folder, k->job->output, n);
-    memcpy(k->folder + n, KEEP_SUFFIX, sizeof(KEEP_SUFFIX));
+    memcpy(folder, output, n);
+    memcpy(folder + n, KEEP_SUFFIX, sizeof(KEEP_SUFFIX));
+    *out = folder;
+    return ST_OK;
+}
+
+enum status keep_look(const char *output, enum keep_outcome *out, struct err *e)
+{
+    struct checkpoint_options o = CHECKPOINT_OPTIONS_DEFAULT;
+    struct checkpoint_store *store;
+    bool begun = false;
+    char *folder;
+    enum status st = ST_OK;
+
+    TRY(keep_folder(output, &folder, e));
+    if (access(folder, F_OK) == 0)
+        st = checkpoint_store_open(folder, false, &o, &store, e);
+    else
+        store = NULL;
+    free(folder);
+    TRY(st);
+    if (store)
+        begun = checkpoint_any(store);
+    checkpoint_store_close(store);
+    *out = begun ? KEEP_BEGUN : media_there(output) ? KEEP_DONE : KEEP_NOTHING;
     return ST_OK;
 }
 
@@ -120,7 +144,7 @@ enum status keep_check(const struct job *job, const char *config, struct err *e)
     struct keep k = {.job = job};
     enum status st;
 
-    TRY(folder_name(&k, e));
+    TRY(keep_folder(job->output, &k.folder, e));
     st = job->resumed ? newest_read(&k, e) : others_refuse(&k, e);
     if (st == ST_OK && job->resumed)
         st = identity_config(config, &k.config, k.identity.config_digest, e);
@@ -135,7 +159,7 @@ static enum status leader_open(struct keep *k, struct err *e)
 {
     const char *config = k->events.config;
 
-    TRY(folder_name(k, e));
+    TRY(keep_folder(k->job->output, &k->folder, e));
     k->on = config && strlen(config) <= CHECKPOINT_CONFIG_MAX;
     if (!k->on && (k->job->resumed || k->job->checkpoint_every))
         return err_set(e, ST_USAGE,

@@ -68,6 +68,21 @@ struct keep {
     const char *precision, *backend, *mesh;
 };
 
+/* "<output>.checkpoints", without slashes between; the caller frees *out. */
+enum status keep_folder(const char *output, char **out, struct err *e);
+
+/* How far a job has come, by what lies on the disk. A video gets its name when it is
+ * whole, and its checkpoints go after that: where both are there, the run may have been
+ * killed in between, or an older video was to be replaced. */
+enum keep_outcome {
+    KEEP_NOTHING, /* neither video nor checkpoints */
+    KEEP_BEGUN,   /* checkpoints, valid or not */
+    KEEP_DONE,    /* the video, and no checkpoints */
+};
+
+/* Looks at names alone. Not collective. */
+enum status keep_look(const char *output, enum keep_outcome *out, struct err *e);
+
 /* Would keep_open refuse the job for what lies in its folder? Looks, makes nothing. Not
  * collective: rank 0 asks. */
 enum status keep_check(const struct job *job, const char *config, struct err *e);

@@ -135,7 +135,7 @@ other seed | 3 | resume got.y4m --seed 7 | of another job ; 'seed' was 42, is 7
 other steps | 3 | resume got.y4m --steps 41 | 'inference_steps' was 40, is 41
 other model | 3 | resume got.y4m --model diff --precision bf16 | 'precision' was "auto", is "bf16"
 nothing | 2 | resume | say what to go on with
-no folder | 3 | resume other.y4m | other.y4m.checkpoints ; No such file
+no folder | 3 | resume other.y4m | nothing to go on with ; other.y4m.checkpoints ; --or_start
 END
 
 # A kill between naming the latents and finishing the video leaves the latents behind.
