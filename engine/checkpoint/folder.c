@@ -88,23 +88,35 @@ static DIR *folder_list(const struct checkpoint_store *s)
     return dir;
 }
 
+static enum status list_failed(const struct checkpoint_store *s, int why, struct err *e)
+{
+    return err_set(e, ST_RESOURCE, "cannot list the checkpoints in '%s': %s", s->path,
+                   strerror(why));
+}
+
+/* A list that ends early would hide the newest: it is an error. */
 enum status generations_list(const struct checkpoint_store *s, struct generations *out,
                              struct err *e)
 {
     struct generations got = {calloc(GENERATIONS_MAX, sizeof(*got.g)), 0};
     DIR *dir = folder_list(s);
     struct dirent *entry;
+    int why = errno;
 
     if (!got.g || !dir) {
         free(got.g);
         if (dir)
             closedir(dir);
-        return err_set(e, ST_RESOURCE, "cannot list the checkpoints in '%s': %s",
-                       s->path, strerror(errno));
+        return list_failed(s, why, e);
     }
-    while ((entry = readdir(dir)) && got.n < GENERATIONS_MAX)
+    for (errno = 0; (entry = readdir(dir)) && got.n < GENERATIONS_MAX; errno = 0)
         got.n += generation_parse(entry->d_name, &got.g[got.n]);
+    why = entry ? 0 : errno;
     closedir(dir);
+    if (why) {
+        free(got.g);
+        return list_failed(s, why, e);
+    }
     qsort(got.g, (size_t)got.n, sizeof(*got.g), newest_first);
     *out = got;
     return ST_OK;
@@ -216,42 +228,62 @@ bool folder_sync(const struct checkpoint_store *s)
 
 /* ---- owner ----------------------------------------------------------------------- */
 
-/* What the owner file says; "" when it is not there or not a small file. */
-static void owner_read(const struct checkpoint_store *s, char out[OWNER_BYTES])
+/* What an open owner file says, in as many reads as it takes. */
+static bool owner_fill(int fd, char out[OWNER_BYTES])
+{
+    size_t at = 0;
+    ssize_t n;
+
+    while ((n = read(fd, out + at, OWNER_BYTES - 1 - at)) > 0)
+        at += (size_t)n;
+    out[at] = '\0';
+    return n == 0;
+}
+
+/* What the owner file says; "" when it is not there or a link. A disk that does not
+ * answer is not another owner. */
+static enum status owner_read(const struct checkpoint_store *s, char out[OWNER_BYTES],
+                              struct err *e)
 {
     int fd = openat(s->fd, "owner", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, out, OWNER_BYTES - 1);
+    bool fine = fd < 0 ? errno == ENOENT || errno == ELOOP : owner_fill(fd, out);
 
+    if (!fine)
+        err_set(e, ST_RESOURCE, "cannot read '%s/owner': %s", s->path, strerror(errno));
     if (fd >= 0)
         close(fd);
-    out[n < 0 ? 0 : n] = '\0';
+    else
+        out[0] = '\0';
+    return fine ? ST_OK : ST_RESOURCE;
 }
 
 enum status owner_check(const struct checkpoint_store *s, struct err *e)
 {
     char now[OWNER_BYTES];
 
-    owner_read(s, now);
+    TRY(owner_read(s, now, e));
     if (strcmp(now, s->owner) == 0)
         return ST_OK;
     return err_set(e, ST_DEVICE,
                    "cannot write a checkpoint in '%s': another run took over", s->path);
 }
 
-static int64_t owner_incarnation(const struct checkpoint_store *s)
+/* 0 when nobody was. */
+static enum status owner_incarnation(const struct checkpoint_store *s, int64_t *n,
+                                     struct err *e)
 {
     char text[OWNER_BYTES];
-    int64_t n = 0;
     struct json *doc;
 
-    owner_read(s, text);
+    *n = 0;
+    TRY(owner_read(s, text, e));
     if (json_parse("owner", text, strlen(text), &JSON_LIMITS_CONFIG, &doc, NULL) !=
         ST_OK)
-        return 0;
-    if (json_get_int(json_root(doc), "incarnation", 0, 999999998, &n, NULL) != ST_OK)
-        n = 0;
+        return ST_OK;
+    if (json_get_int(json_root(doc), "incarnation", 0, 999999998, n, NULL) != ST_OK)
+        *n = 0;
     json_close(doc);
-    return n;
+    return ST_OK;
 }
 
 static enum status owner_text(struct checkpoint_store *s, struct err *e)
@@ -313,8 +345,8 @@ enum status checkpoint_claim(struct checkpoint_store *s, struct err *e)
     struct generations all;
 
     leftovers_remove(s);
+    TRY(owner_incarnation(s, &s->incarnation, e));
     TRY(generations_list(s, &all, e));
-    s->incarnation = owner_incarnation(s);
     for (int i = 0; i < all.n; i++) {
         if (all.g[i].incarnation > s->incarnation)
             s->incarnation = all.g[i].incarnation;
