@@ -122,7 +122,10 @@ enum status ops_linear(struct ops *ops, struct queue *q, const struct op_linear 
  * pad_lo, pad_hi: zeros before and after on t, h, w. stride: on t, h, w.
  * upsample: 1, or 2 to read x through nearest-neighbour doubling of h and w (the
  * doubled picture is never stored; pads count in doubled pixels).
- * residual: NULL, or a tensor like y that is added (may be y itself: in place). */
+ * residual: NULL, or a tensor like y that is added (may be y itself: in place).
+ * column: y's first column is that column of a larger picture, of which only a part is
+ * computed. The bytes of a value of y depend on what it reads and on its column in the
+ * whole picture, not on where the part begins or how large it is. */
 struct op_conv {
     struct tensor *y;
     const struct tensor *x;
@@ -131,6 +134,7 @@ struct op_conv {
     const struct tensor *residual;
     int pad_lo[3], pad_hi[3], stride[3];
     int upsample;
+    int64_t column;
 };
 size_t ops_conv_workspace(const struct ops *ops, const struct op_conv *a);
 enum status ops_conv(struct ops *ops, struct queue *q, const struct op_conv *a,

@@ -224,6 +224,8 @@ enum status conv_check(const struct ops_facts *facts, const struct op_conv *a,
     TRY(dense_want(&l, "weight", a->weight));
     if (a->upsample != 1 && a->upsample != 2)
         return refuse(&l, "upsample", "must be 1 or 2");
+    if (a->column < 0)
+        return refuse(&l, "column", "must be 0 or more");
     for (int i = 0; i < 3; i++) {
         if (a->stride[i] < 1 || a->pad_lo[i] < 0 || a->pad_hi[i] < 0)
             return refuse(&l, "stride", "must be 1 or more, and pads 0 or more");

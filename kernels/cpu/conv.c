@@ -1,24 +1,32 @@
 /* conv.c - convolution as products of gathered pixels with the weight
  *
- * Output pixels are numbered t, h, w in order and cut into tiles of PIXELS; a tile is
- * one item. The taps of the kernel are worked through in chunks of about CHUNK values
- * per pixel: gather [PIXELS, taps * C], multiply with those columns of the weight, add
- * up in y [PIXELS, O]. Scratch depends on C, O and the kernel alone, not on T, H, W.
- * The last tile is padded with zero rows, so a pixel's bytes depend on its number and
- * on nothing else. Chunks keep the gathered values in the second-level cache.
+ * Output pixels get slots, t, h, w in order, and slots are cut into tiles of PIXELS; a
+ * tile is one item. The taps of the kernel are worked through in chunks of about CHUNK
+ * values per pixel: gather [PIXELS, taps * C], multiply with those columns of the
+ * weight, add up in y [PIXELS, O]. Scratch depends on C, O and the kernel alone, not on
+ * T, H, W. Chunks keep the gathered values in the second-level cache.
+ *
+ * OpenBLAS may round a row of a product otherwise than the next one: its Haswell kernel
+ * works on 12 rows at once, and the first 6 of them add in another order than the last
+ * 6 (0.3.21; its other kernels treat all rows alike). So every line of
+ * a picture takes a multiple of PERIOD slots, and a pixel of column w stands in slot w
+ * of the whole picture modulo PERIOD: its bytes depend on what it reads and on that,
+ * not on how many pixels are computed with it. Slots without a pixel are rows of zeros.
  */
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/span.h"
 
-enum { PIXELS = 256, CHUNK = 1024 };
+enum { PERIOD = 12, PIXELS = 20 * PERIOD, CHUNK = 1024 };
 
 struct conv_plan {
     int64_t channels, outputs, taps;
     int64_t k;     /* columns of the weight: taps * channels */
     int64_t chunk; /* taps per product */
-    int64_t pixels;
+    int64_t phase; /* slots of a line before its first pixel */
+    int64_t line;  /* slots of a line */
+    int64_t slots; /* of all lines */
     size_t x_floats, w_floats, y_floats;
     size_t bytes;
 };
@@ -29,7 +37,7 @@ struct conv_job {
     struct conv_plan p;
 };
 
-/* Where an output pixel reads its first tap, on t, h, w; before clipping. */
+/* Position of a pixel on t, h, w; of the first tap that it reads, before clipping. */
 struct corner {
     int64_t at[3];
 };
@@ -51,7 +59,9 @@ static void conv_plan_make(const struct op_conv *a, struct conv_plan *p)
     p->k = p->taps * p->channels;
     p->chunk = CHUNK / (p->channels > 0 ? p->channels : 1);
     p->chunk = min_i64(p->chunk > 0 ? p->chunk : 1, p->taps);
-    p->pixels = a->y->shape[0] * a->y->shape[1] * a->y->shape[2];
+    p->phase = a->column % PERIOD;
+    p->line = ceil_div(p->phase + a->y->shape[2], PERIOD) * PERIOD;
+    p->slots = a->y->shape[0] * a->y->shape[1] * p->line;
     p->x_floats = aligned_floats(PIXELS * p->chunk * p->channels + p->outputs);
     p->w_floats = a->weight->dtype == DT_F32
                       ? 0
@@ -62,15 +72,29 @@ static void conv_plan_make(const struct op_conv *a, struct conv_plan *p)
 
 /* ---- gathering ---------------------------------------------------------------- */
 
-static struct corner corner_of(const struct op_conv *a, int64_t pixel)
+/* The output pixel of a slot; false: it has none. */
+static bool slot_pixel(const struct conv_job *j, int64_t slot, struct corner *out)
 {
-    int64_t w = pixel % a->y->shape[2];
-    int64_t h = pixel / a->y->shape[2] % a->y->shape[1];
-    int64_t t = pixel / a->y->shape[2] / a->y->shape[1];
+    const int64_t *shape = j->a->y->shape;
+    int64_t line = slot / j->p.line;
 
-    return (struct corner){{t * a->stride[0] - a->pad_lo[0],
-                            h * a->stride[1] - a->pad_lo[1],
-                            w * a->stride[2] - a->pad_lo[2]}};
+    out->at[0] = line / shape[1];
+    out->at[1] = line % shape[1];
+    out->at[2] = slot % j->p.line - j->p.phase;
+    return slot < j->p.slots && out->at[2] >= 0 && out->at[2] < shape[2];
+}
+
+/* Where the pixel of a slot reads its first tap; one that is not there reads before
+ * the clip, which is zeros. */
+static struct corner corner_of(const struct conv_job *j, int64_t slot)
+{
+    struct corner c;
+
+    if (!slot_pixel(j, slot, &c))
+        return (struct corner){{INT32_MIN, 0, 0}};
+    for (int i = 0; i < 3; i++)
+        c.at[i] = c.at[i] * j->a->stride[i] - j->a->pad_lo[i];
+    return c;
 }
 
 /* The C values that a tap at t, h, w reads, as f32; zeros outside the picture. */
@@ -91,9 +115,9 @@ static void tap_load(const struct op_conv *a, int64_t t, int64_t h, int64_t w,
     span_load(span_at(x->data, x->dtype, at), x->dtype, channels, out);
 }
 
-/* Taps [tap, tap + n) of `rows` pixels, zero rows up to PIXELS. */
+/* Taps [tap, tap + n) of a tile. */
 static void tile_gather(const struct conv_job *j, const struct corner *corners,
-                        int64_t rows, int64_t tap, int64_t n, float *out)
+                        int64_t tap, int64_t n, float *out)
 {
     const int64_t *ws = j->a->weight->shape;
     int64_t c = j->p.channels;
@@ -104,14 +128,13 @@ static void tile_gather(const struct conv_job *j, const struct corner *corners,
         int64_t dh = (tap + i) / ws[3] % ws[2];
         int64_t dt = (tap + i) / ws[3] / ws[2];
 
-        for (int64_t r = 0; r < rows; r++) {
+        for (int64_t r = 0; r < PIXELS; r++) {
             const int64_t *at = corners[r].at;
 
             tap_load(j->a, at[0] + dt, at[1] + dh, at[2] + dw, c,
                      out + r * width + i * c);
         }
     }
-    memset(out + rows * width, 0, (size_t)((PIXELS - rows) * width) * sizeof(*out));
 }
 
 /* Columns [col, col + n) of the weight: in place, or decoded into `scratch`. */
@@ -139,17 +162,14 @@ FF_CLONES static void add_to(float *restrict o, const float *restrict v, int64_t
         o[i] += v[i];
 }
 
-static int64_t pixel_offset(const struct tensor *t, int64_t pixel)
+static int64_t pixel_offset(const struct tensor *t, const struct corner *c)
 {
-    int64_t w = pixel % t->shape[2];
-    int64_t h = pixel / t->shape[2] % t->shape[1];
-
-    return pixel / t->shape[2] / t->shape[1] * t->stride[0] + h * t->stride[1] +
-           w * t->stride[2];
+    return c->at[0] * t->stride[0] + c->at[1] * t->stride[1] + c->at[2] * t->stride[2];
 }
 
 /* y = v + bias + residual for one pixel; v is spoilt, `row` is room for one pixel. */
-static void pixel_write(const struct conv_job *j, int64_t pixel, float *v, float *row)
+static void pixel_write(const struct conv_job *j, const struct corner *pixel, float *v,
+                        float *row)
 {
     const struct op_conv *a = j->a;
     int64_t n = j->p.outputs;
@@ -177,25 +197,26 @@ static void conv_item(void *ctx, int64_t item, int worker)
     float *w_buf = x_buf + p->x_floats;
     float *y_buf = w_buf + p->w_floats;
     float *row_buf = x_buf + PIXELS * p->chunk * p->channels;
-    int64_t pixel = item * PIXELS;
-    int64_t rows = min_i64(PIXELS, p->pixels - pixel);
-    struct corner corners[PIXELS];
+    int64_t slot = item * PIXELS;
+    struct corner corners[PIXELS], pixel;
 
-    for (int64_t r = 0; r < rows; r++)
-        corners[r] = corner_of(j->a, pixel + r);
+    for (int64_t r = 0; r < PIXELS; r++)
+        corners[r] = corner_of(j, slot + r);
     for (int64_t tap = 0; tap < p->taps; tap += p->chunk) {
         int64_t n = min_i64(p->chunk, p->taps - tap);
         int64_t width = n * p->channels;
         int64_t w_stride;
         const float *w;
 
-        tile_gather(j, corners, rows, tap, n, x_buf);
+        tile_gather(j, corners, tap, n, x_buf);
         w = weight_borrow(j, tap * p->channels, width, w_buf, &w_stride);
         blas_nt(PIXELS, p->outputs, width, x_buf, width, w, w_stride, tap > 0, y_buf,
                 p->outputs);
     }
-    for (int64_t r = 0; r < rows; r++)
-        pixel_write(j, pixel + r, y_buf + r * p->outputs, row_buf);
+    for (int64_t r = 0; r < PIXELS; r++) {
+        if (slot_pixel(j, slot + r, &pixel))
+            pixel_write(j, &pixel, y_buf + r * p->outputs, row_buf);
+    }
 }
 
 size_t conv_workspace_cpu(const void *self, const struct op_conv *a)
@@ -215,6 +236,6 @@ enum status conv_cpu(void *self, struct queue *q, const struct op_conv *a,
 
     conv_plan_make(a, &j.p);
     TRY(scratch_check(cpu, q, j.p.bytes, e));
-    pool_run(cpu->pool, ceil_div(j.p.pixels, PIXELS), conv_item, &j);
+    pool_run(cpu->pool, ceil_div(j.p.slots, PIXELS), conv_item, &j);
     return ST_OK;
 }

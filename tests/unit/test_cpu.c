@@ -269,7 +269,7 @@ static void convolve(struct rig *r, int64_t frames, float *y)
     struct tensor yt = tensor_make(y, DT_F32, MEM_HOST, 4,
                                    (int64_t[]){frames, h, w, o});
 
-    RUN(r, conv, &yt, &xt, &kt, NULL, NULL, {2, 1, 1}, {0, 1, 1}, {1, 1, 1}, 1);
+    RUN(r, conv, &yt, &xt, &kt, NULL, NULL, {2, 1, 1}, {0, 1, 1}, {1, 1, 1}, 1, 0);
     free(x);
     free(k);
 }
@@ -292,6 +292,41 @@ static void test_frames_of_convolution(void **state)
     rig_close(&three);
     free(a);
     free(b);
+}
+
+/* A part of a picture, wherever it begins, is that part of the whole, to the byte. */
+static void test_parts_of_convolution(void **state)
+{
+    enum { H = 19, W = 61, C = 20, O = 32 };
+    float *x = numbers(H * W * C, 13), *k = numbers(O * 9 * C, 14);
+    float *whole = malloc(H * W * O * sizeof(float));
+    float *part = malloc(H * W * O * sizeof(float));
+    struct tensor xt = tensor_make(x, DT_F32, MEM_HOST, 4, (int64_t[]){1, H, W, C});
+    struct tensor kt = tensor_make(k, DT_F32, MEM_HOST, 5, (int64_t[]){O, 1, 3, 3, C});
+    struct tensor yt = tensor_make(whole, DT_F32, MEM_HOST, 4,
+                                   (int64_t[]){1, H - 2, W - 2, O});
+    struct rig r;
+
+    (void)state;
+    rig_open(&r, 2);
+    RUN(&r, conv, &yt, &xt, &kt, NULL, NULL, {0}, {0}, {1, 1, 1}, 1, 0);
+    for (int64_t at = 0; at + 2 < W; at += 1 + at % 3) {
+        int64_t w = at % 2 ? W - 2 - at : (W - 1 - at) / 2;
+        struct tensor xp = tensor_slice(&xt, 2, at, w + 2);
+        struct tensor rows = tensor_slice(&xp, 1, 3, H - 3);
+        struct tensor yp = tensor_make(part, DT_F32, MEM_HOST, 4,
+                                       (int64_t[]){1, H - 5, w, O});
+
+        RUN(&r, conv, &yp, &rows, &kt, NULL, NULL, {0}, {0}, {1, 1, 1}, 1, at);
+        for (int64_t h = 0; h < H - 5; h++)
+            assert_memory_equal(part + h * w * O, whole + ((h + 3) * (W - 2) + at) * O,
+                                (size_t)(w * O) * sizeof(float));
+    }
+    rig_close(&r);
+    free(x);
+    free(k);
+    free(whole);
+    free(part);
 }
 
 /* ---- rows --------------------------------------------------------------------- */
@@ -505,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_cuts_of_attention),
         cmocka_unit_test(test_masked_keys),
         cmocka_unit_test(test_frames_of_convolution),
+        cmocka_unit_test(test_parts_of_convolution),
         cmocka_unit_test(test_long_rows),
         cmocka_unit_test(test_no_rows),
         cmocka_unit_test(test_activations_are_rounded_once),
