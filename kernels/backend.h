@@ -45,6 +45,7 @@ struct backend {
 struct ops {
     const struct backend *backend;
     void *self;
+    char machine[OPS_MACHINE_BYTES];
 };
 
 /* Each backend folder has one of these; absent.c answers ST_UNBUILT. */

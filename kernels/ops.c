@@ -78,6 +78,11 @@ const struct ops_facts *ops_facts(const struct ops *ops)
     return &ops->backend->facts;
 }
 
+const char *ops_machine(const struct ops *ops)
+{
+    return ops->machine;
+}
+
 /* ---- memory and queues ----------------------------------------------------------- */
 
 enum status ops_mem_alloc(struct ops *ops, size_t bytes, void **out, struct err *e)

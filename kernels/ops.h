@@ -68,6 +68,11 @@ enum status ops_open(const char *name, const struct ops_options *opt, struct ops
 void ops_close(struct ops *ops);
 const struct ops_facts *ops_facts(const struct ops *ops);
 
+/* What computes, as far as bytes depend on it: model of the GPU, libraries, kernels
+ * that they choose by processor. "" when nothing but our own code does. */
+enum { OPS_MACHINE_BYTES = 48 };
+const char *ops_machine(const struct ops *ops);
+
 /* ---- memory and queues ---------------------------------------------------------- */
 
 /* Memory in the backend's space, 256-byte aligned; only set-up code calls this. */

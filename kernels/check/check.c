@@ -341,5 +341,6 @@ enum status check_open(struct ops *inner, struct ops *out, struct err *e)
     c->table.facts.name = c->name;
     out->backend = &c->table;
     out->self = c;
+    memcpy(out->machine, inner->machine, sizeof(out->machine));
     return ST_OK;
 }

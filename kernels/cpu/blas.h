@@ -8,11 +8,16 @@
 #define KERNELS_CPU_BLAS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Threads of each later call, for the whole process; cpu_open sets 1, and only a
  * benchmark that wants OpenBLAS's own threads says anything else. */
 void blas_threads(int n);
+
+/* "OpenBLAS 0.3.21 Haswell": the version, and the processor that its kernels are for.
+ */
+void blas_name(char *out, size_t bytes);
 
 /* c[m,n] = a[m,k] b[n,k]^T, added to c when `add`. Strides count floats per row. */
 void blas_nt(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride,

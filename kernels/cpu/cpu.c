@@ -88,6 +88,7 @@ enum status cpu_open(const struct ops_options *opt, struct ops *out, struct err 
     TRY_GOTO(st, pool_create(opt ? opt->threads : 0, &cpu->pool, e), err_free);
     cpu->threads = pool_threads(cpu->pool);
     blas_threads(1);
+    blas_name(out->machine, sizeof(out->machine));
     out->backend = &cpu_backend;
     out->self = cpu;
     return ST_OK;

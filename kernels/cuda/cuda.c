@@ -1,6 +1,7 @@
 /* cuda.c - the CUDA backend: its state, memory, streams and table of ops */
 #include "kernels/cuda/cuda.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "kernels/cuda/launch.h"
@@ -241,6 +242,17 @@ static const struct backend cuda_backend = {
 #undef CUDA_FILL
 };
 
+/* The model of the gpu, and the version of the library that chooses algorithms. */
+static enum status machine_name(const struct cuda *c, struct ops *out, struct err *e)
+{
+    struct cudaDeviceProp prop;
+
+    TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot ask the gpu", e));
+    snprintf(out->machine, sizeof(out->machine), "%.26s, cublasLt %zu", prop.name,
+             cublasLtGetVersion());
+    return ST_OK;
+}
+
 enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err *e)
 {
     struct cuda *c = calloc(1, sizeof(*c));
@@ -257,6 +269,7 @@ enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err
                        "cannot open the gpu", e),
              err_free);
     c->hopper = major == 9;
+    TRY_GOTO(st, machine_name(c, out, e), err_free);
     if (cublasLtCreate(&c->blas) != CUBLAS_STATUS_SUCCESS) {
         st = err_set(e, ST_DEVICE, "cannot open cuBLASLt on gpu %d", c->device);
         goto err_free;
