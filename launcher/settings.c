@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/checkpoint/identity.h"
+
 #define JOB(member) offsetof(struct settings, job.member)
 #define ENGINE(member) offsetof(struct settings, engine.member)
 #define RUN(member) offsetof(struct settings, member)
@@ -119,6 +121,9 @@ static const struct option table[] = {
     SECTION("Checkpoints (in OUTPUT.checkpoints while a run lasts)"),
     INTEGER("checkpoint_every", NULL, JOB(checkpoint_every), 0, 1000000,
             "rows between them; 0: the first row that ends a minute after the last"),
+    INTEGER("keep", NULL, JOB(keep), 1, 64, "checkpoints that are kept"),
+    TEXT("accept_change", NULL, JOB(accept_change), "KEY,KEY",
+         "go on though these differ: " IDENTITY_ACCEPTABLE " (resume)"),
     FLAG("or_start", NULL, RUN(or_start), "start what has not been begun (resume)"),
     CHOICE("on_existing", NULL, RUN(on_existing), "refuse restart",
            "checkpoints are there and none is valid: what then (resume)"),
@@ -170,6 +175,7 @@ static const struct {
     {"threads", "0"},
     {"checkpoint_every", "0"},
     {"on_existing", "refuse"},
+    {"keep", "2"},
     {"precision", "auto"},
     {"model_kind", "auto"},
     {"sampler", "unipc"},
@@ -301,6 +307,8 @@ static bool is_run_only(const char *name)
                                         "json",
                                         "help",
                                         "checkpoint_every",
+                                        "keep",
+                                        "accept_change",
                                         "or_start",
                                         "on_existing",
                                         "force",
@@ -368,8 +376,9 @@ static void value_print(const struct settings_doc *d, int i, const char *key,
 static bool is_once(const char *name)
 {
     static const char *const names[] = {
-        "job",   "print_job", "json",       "help",  "force",    "prompt_file",
-        "width", "height",    "resolution", "ranks", "or_start", "on_existing"};
+        "job",         "print_job",   "json",         "help",       "force",
+        "prompt_file", "width",       "height",       "resolution", "ranks",
+        "or_start",    "on_existing", "accept_change"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i], name) == 0)

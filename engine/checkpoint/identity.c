@@ -71,20 +71,57 @@ enum status identity_schedule(const struct schedule *s, const struct matrix *m,
 
 /* ---- differences ----------------------------------------------------------------- */
 
+/* A word of a list with `mark` between the words. */
+static bool list_has(const char *list, char mark, const char *word, size_t len)
+{
+    while (list && *list) {
+        const char *end = strchrnul(list, mark);
+
+        if ((size_t)(end - list) == len && memcmp(list, word, len) == 0)
+            return true;
+        list = *end ? end + 1 : end;
+    }
+    return false;
+}
+
+enum status identity_accept_check(const char *keys, struct err *e)
+{
+    while (keys && *keys) {
+        size_t len = strcspn(keys, ",");
+
+        if (!list_has(IDENTITY_ACCEPTABLE, ' ', keys, len))
+            return err_set(e, ST_USAGE,
+                           "impossible accept_change '%.*s': with another value it "
+                           "would be another video; possible are " IDENTITY_ACCEPTABLE,
+                           (int)len, keys);
+        keys += len + (keys[len] == ',');
+    }
+    return ST_OK;
+}
+
+bool identity_accepts(const char *keys, const char *key)
+{
+    return list_has(keys, ',', key, strlen(key));
+}
+
 /* A value in few characters. */
 static void value_show(struct json_value v, struct buf *out)
 {
     struct buf text = BUF_INIT;
+    int shown = SHOWN_BYTES;
 
     if (!json_exists(v)) {
         buf_adds(out, "not set");
         return;
     }
     json_canonical(v, &text);
-    if (text.len <= SHOWN_BYTES)
+    if (text.len <= SHOWN_BYTES) {
         buf_adds(out, buf_text(&text));
-    else
-        buf_addf(out, "%.*s…", SHOWN_BYTES, buf_text(&text));
+    } else {
+        while (shown > 0 && ((unsigned char)text.data[shown] & 0xc0) == 0x80)
+            shown--; /* not within a character */
+        buf_addf(out, "%.*s…", shown, buf_text(&text));
+    }
     buf_release(&text);
 }
 
@@ -119,7 +156,14 @@ static void difference_add(const char *key, struct json_value then,
     value_show(now, out);
 }
 
-static enum status differences(const char *then, const char *now, struct buf *out,
+/* The keys of which the values differ: those that `accept` names, or the others. */
+struct selection {
+    const char *accept;
+    bool accepted;
+};
+
+static enum status differences(const char *then, const char *now,
+                               const struct selection *which, struct buf *out,
                                struct err *e)
 {
     struct json *a, *b;
@@ -132,11 +176,14 @@ static enum status differences(const char *then, const char *now, struct buf *ou
         return st;
     }
     for (struct json_value v = json_first(json_root(a)); json_exists(v);
-         v = json_next(v))
-        difference_add(json_key(v), v, json_find(json_root(b), json_key(v)), out);
+         v = json_next(v)) {
+        if (identity_accepts(which->accept, json_key(v)) == which->accepted)
+            difference_add(json_key(v), v, json_find(json_root(b), json_key(v)), out);
+    }
     for (struct json_value v = json_first(json_root(b)); json_exists(v);
          v = json_next(v)) {
-        if (!json_exists(json_find(json_root(a), json_key(v))))
+        if (!json_exists(json_find(json_root(a), json_key(v))) &&
+            identity_accepts(which->accept, json_key(v)) == which->accepted)
             difference_add(json_key(v), json_find(json_root(a), json_key(v)), v, out);
     }
     json_close(a);
@@ -144,17 +191,28 @@ static enum status differences(const char *then, const char *now, struct buf *ou
     return ST_OK;
 }
 
-static enum status config_refuse(const struct checkpoint *ck, const char *name,
-                                 const struct checkpoint_identity *want, struct err *e)
+enum status identity_accepted(const struct checkpoint *ck,
+                              const struct checkpoint_identity *want, struct buf *out,
+                              struct err *e)
 {
-    struct buf text = BUF_INIT;
-    enum status st = differences(ck->config, want->config, &text, e);
+    struct selection accepted = {want->accept, true};
 
-    if (st == ST_OK)
+    return differences(ck->config, want->config, &accepted, out, e);
+}
+
+/* The digests of the configurations differ: by what? */
+static enum status config_match(const struct checkpoint *ck, const char *name,
+                                const struct checkpoint_identity *want, struct err *e)
+{
+    struct selection refused = {want->accept, false};
+    struct buf text = BUF_INIT;
+    enum status st = differences(ck->config, want->config, &refused, &text, e);
+
+    if (st != ST_OK)
+        err_prefix(e, "checkpoint '%s'", name);
+    else if (text.len || !want->accept)
         st = err_set(e, ST_INPUT, "checkpoint '%s' is of another job: %s", name,
                      text.len ? buf_text(&text) : "its configuration was changed");
-    else
-        err_prefix(e, "checkpoint '%s'", name);
     buf_release(&text);
     return st;
 }
@@ -168,7 +226,7 @@ enum status identity_match(const struct checkpoint *ck, const char *name,
                            const struct checkpoint_identity *want, struct err *e)
 {
     if (differs(ck->config_digest, want->config_digest))
-        return config_refuse(ck, name, want, e);
+        TRY(config_match(ck, name, want, e));
     if (differs(ck->model_digest, want->model_digest))
         return err_set(e, ST_INPUT,
                        "checkpoint '%s' is of another model: weights of digest %.12s, "

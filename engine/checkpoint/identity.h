@@ -16,9 +16,11 @@
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/sample/matrix.h"
+#include "kernels/base/buf.h"
 
 struct checkpoint_identity {
     const char *config; /* canonical JSON, borrowed */
+    const char *accept; /* keys that may differ: names with commas between; or NULL */
     char config_digest[DIGEST_HEX], model_digest[DIGEST_HEX];
     char conditioning_digest[DIGEST_HEX], schedule_digest[DIGEST_HEX];
 };
@@ -34,6 +36,27 @@ enum status identity_conditioning(const struct checkpoint_floats *cond,
 
 enum status identity_schedule(const struct schedule *s, const struct matrix *m,
                               char hex[DIGEST_HEX], struct err *e);
+
+/* Keys that a user may accept to be different, because the video stays the same one
+ * within rounding, or only its file differs; what the names stand for:
+ *
+ *     ring backend precision vae_chunk    other bytes, the tolerance of the backend
+ *     crf                                 other quality of the .mp4
+ *     embeds noise                        the same rows or noise under another path
+ */
+#define IDENTITY_ACCEPTABLE "ring backend precision vae_chunk crf embeds noise"
+
+/* Are these such keys, with commas between them? ST_USAGE names the first that is not.
+ * NULL is none. */
+enum status identity_accept_check(const char *keys, struct err *e);
+
+/* Is `key` one of `keys`? */
+bool identity_accepts(const char *keys, const char *key);
+
+/* What differs and is accepted, as text; nothing when nothing is. */
+enum status identity_accepted(const struct checkpoint *ck,
+                              const struct checkpoint_identity *want, struct buf *out,
+                              struct err *e);
 
 /* Does `ck` belong to this job? A digest that `want` leaves empty is not looked at.
  * ST_INPUT names what differs: the keys of the configuration with both values, or the

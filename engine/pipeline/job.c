@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "engine/checkpoint/identity.h"
 #include "engine/sample/matrix.h"
 #include "engine/text/clean.h"
 
@@ -121,6 +122,7 @@ enum status job_check(const struct job *job, const struct dit_config *dit,
     TRY(text_check("negative_prompt", job->negative_prompt, e));
     TRY(side_check("width", job->size.width, e));
     TRY(side_check("height", job->size.height, e));
+    TRY(identity_accept_check(job->accept_change, e));
     if (!dit->diffusion_forcing)
         TRY(forcing_check(job, e));
     return matrices_check(job, e);

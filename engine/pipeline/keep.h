@@ -65,7 +65,7 @@ struct keep {
     const float *latents; /* [C, total, h, w] */
     struct latent_size whole;
     int segments;
-    const char *precision, *backend, *mesh;
+    const char *precision, *backend, *machine, *mesh; /* machine may be NULL */
 };
 
 /* "<output>.checkpoints", without slashes between; the caller frees *out. */

@@ -617,6 +617,7 @@ static enum status keep_start(struct run *r, struct err *e)
     k->mesh = r->mesh;
     k->precision = dtype_name(r->p->precision->operand);
     k->backend = ops_facts(r->p->ops)->name;
+    k->machine = ops_machine(r->p->ops);
     k->embeds = &r->embeds;
     k->whole = size_of(r, r->g.segments.total);
     k->segments = r->g.segments.count;

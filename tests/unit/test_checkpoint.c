@@ -437,6 +437,47 @@ static void another_job_is_refused_with_its_keys(void **state)
     checkpoint_release(&ck);
 }
 
+static void only_what_keeps_the_video_can_be_accepted(void **state)
+{
+    static const char *const never[] = {
+        "inference_steps", "steps",    "seed",  "prompt",    "rin", "ringg",
+        "ring,seed",       "ring crf", ",ring", "ring,,crf", " ",   "ring,\x1b[2J",
+    };
+    struct checkpoint_identity id;
+    struct checkpoint ck = {0};
+    struct buf said = BUF_INIT;
+    struct err e = ERR_INIT;
+    char *text;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+        assert_int_equal(identity_accept_check(never[i], &e), ST_USAGE);
+    assert_null(strchr(e.text, '\x1b'));
+    assert_int_equal(identity_accept_check(NULL, &e), ST_OK);
+    assert_int_equal(identity_accept_check("crf,backend,ring", &e), ST_OK);
+    assert_true(identity_accepts("crf,backend", "backend"));
+    assert_false(identity_accepts("crf,backend", "back"));
+    assert_false(identity_accepts(NULL, "crf"));
+
+    identity_of("{\"backend\":\"cpu\",\"crf\":10,\"seed\":7}", &id, &text);
+    assert_int_equal(checkpoint_config(&ck, text, NULL, &e), ST_OK);
+    memcpy(ck.config_digest, id.config_digest, DIGEST_HEX);
+    free(text);
+    identity_of("{\"backend\":\"ref\",\"crf\":9,\"seed\":7}", &id, &text);
+    id.accept = "backend";
+    assert_int_equal(identity_match(&ck, "x", &id, &e), ST_INPUT);
+    assert_non_null(strstr(e.text, "'crf' was 10, is 9"));
+    assert_null(strstr(e.text, "backend"));
+    id.accept = "crf,backend";
+    assert_int_equal(identity_match(&ck, "x", &id, &e), ST_OK);
+    assert_int_equal(identity_accepted(&ck, &id, &said, &e), ST_OK);
+    assert_string_equal(buf_text(&said),
+                        "'backend' was \"cpu\", is \"ref\"; 'crf' was 10, is 9");
+    buf_release(&said);
+    free(text);
+    checkpoint_release(&ck);
+}
+
 static void schedules_and_texts_have_digests(void **state)
 {
     struct matrix_args a = {8, 8, 2, 0, 1};
@@ -539,6 +580,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_file_size_limit_keeps_what_was_there),
         cmocka_unit_test(a_stale_incarnation_stops_and_touches_nothing),
         cmocka_unit_test(another_job_is_refused_with_its_keys),
+        cmocka_unit_test(only_what_keeps_the_video_can_be_accepted),
         cmocka_unit_test(schedules_and_texts_have_digests),
         cmocka_unit_test(the_writer_saves_while_the_run_goes_on),
         cmocka_unit_test(three_failures_in_a_row_are_an_error),
