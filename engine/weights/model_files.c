@@ -26,6 +26,7 @@ static const struct place vae_places[] = {
     {"vae", "diffusion_pytorch_model.safetensors.index.json", 0},
     {"vae", "diffusion_pytorch_model.safetensors", 0},
     {"", "Wan2.1_VAE.pth", 1},
+    {"", "Wan2.1_VAE.safetensors.index.json", 2},
     {"", "Wan2.1_VAE.safetensors", 2},
     {NULL, NULL, 0},
 };
