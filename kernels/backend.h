@@ -12,7 +12,7 @@
 #define OPS_LIST(X)                                                                 \
     X(linear) X(conv) X(norm) X(residual) X(act) X(key_sum) X(heads) X(values)      \
     X(attention) X(gather) X(attn_merge) X(convert) X(rows) X(sinusoid) X(unpatch)  \
-    X(combine) X(pixels)
+    X(combine) X(pixels) X(normal)
 /* clang-format on */
 
 struct backend {
@@ -46,6 +46,7 @@ struct ops {
     const struct backend *backend;
     void *self;
     char machine[OPS_MACHINE_BYTES];
+    const struct ops_watcher *watcher; /* NULL: nobody */
 };
 
 /* Each backend folder has one of these; absent.c answers ST_UNBUILT. */

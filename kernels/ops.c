@@ -57,6 +57,7 @@ enum status ops_open(const char *name, const struct ops_options *opt, struct ops
     if (!ops)
         return err_set(e, ST_RESOURCE, "no memory for backend '%s'", name);
     TRY_GOTO(st, named_open(name, opt ? opt : &defaults, ops, e), err_free);
+    ops->watcher = NULL;
     *out = ops;
     return ST_OK;
 
@@ -81,6 +82,11 @@ const struct ops_facts *ops_facts(const struct ops *ops)
 const char *ops_machine(const struct ops *ops)
 {
     return ops->machine;
+}
+
+void ops_watch(struct ops *ops, const struct ops_watcher *w)
+{
+    ops->watcher = w;
 }
 
 /* ---- memory and queues ----------------------------------------------------------- */
@@ -139,10 +145,16 @@ enum status ops_event_await(struct ops *ops, struct queue *q, struct event *ev,
 enum status ops_copy(struct ops *ops, struct queue *q, const struct tensor *dst,
                      const struct tensor *src, struct err *e)
 {
+    struct op_copy seen = {dst, src};
+
     TRY(copy_check(dst, src, e));
     if (tensor_count(src) == 0)
         return ST_OK;
-    return ops->backend->copy(ops->self, q, dst, src, e);
+    if (!ops->watcher)
+        return ops->backend->copy(ops->self, q, dst, src, e);
+    TRY(ops->watcher->begin(ops->watcher->self, q, "copy", &seen, e));
+    TRY(ops->backend->copy(ops->self, q, dst, src, e));
+    return ops->watcher->end(ops->watcher->self, q, "copy", &seen, e);
 }
 
 /* ---- planning -------------------------------------------------------------------- */
@@ -168,8 +180,14 @@ size_t ops_attention_workspace(const struct ops *ops, const struct op_attention 
     enum status ops_##op(struct ops *ops, struct queue *q, const struct op_##op *a, \
                          struct err *e)                                             \
     {                                                                               \
+        const struct ops_watcher *w = ops->watcher;                                 \
+                                                                                    \
         TRY(op##_check(&ops->backend->facts, a, e));                                \
-        return ops->backend->op(ops->self, q, a, e);                                \
+        if (!w)                                                                     \
+            return ops->backend->op(ops->self, q, a, e);                            \
+        TRY(w->begin(w->self, q, #op, a, e));                                       \
+        TRY(ops->backend->op(ops->self, q, a, e));                                  \
+        return w->end(w->self, q, #op, a, e);                                       \
     }
 OPS_LIST(OPS_CALL)
 #undef OPS_CALL

@@ -404,4 +404,36 @@ struct op_pixels {
 enum status ops_pixels(struct ops *ops, struct queue *q, const struct op_pixels *a,
                        struct err *e);
 
+/* out[i] = mean + std * n(first + i): n(j) is the normal of element j of Philox stream
+ * `stream` under `seed` (kernels/base/rng.h), in row-major order. out: float, dense.
+ * Backends may differ in the last place of a logarithm or a sine. */
+struct op_normal {
+    struct tensor *out;
+    float mean, std;
+    uint64_t seed, stream, first;
+};
+enum status ops_normal(struct ops *ops, struct queue *q, const struct op_normal *a,
+                       struct err *e);
+
+/* ---- looking on ----------------------------------------------------------------- */
+
+/* What a watcher is told of a copy; of every other op it gets its struct op_.... */
+struct op_copy {
+    const struct tensor *dst, *src;
+};
+
+/* Somebody who sees every op and copy: `begin` before it is put on the queue, `end`
+ * after. `op` is the name without ops_ ("linear"), `args` what the caller gave. Both
+ * may wait for the queue, so this is for benchmarks. */
+struct ops_watcher {
+    void *self;
+    enum status (*begin)(void *self, struct queue *q, const char *op, const void *args,
+                         struct err *e);
+    enum status (*end)(void *self, struct queue *q, const char *op, const void *args,
+                       struct err *e);
+};
+
+/* `w` is borrowed until another one, or NULL, takes its place. */
+void ops_watch(struct ops *ops, const struct ops_watcher *w);
+
 #endif

@@ -643,6 +643,16 @@ enum status pixels_check(const struct ops_facts *facts, const struct op_pixels *
     return dense_want(&l, "out", a->out);
 }
 
+enum status normal_check(const struct ops_facts *facts, const struct op_normal *a,
+                         struct err *e)
+{
+    struct look l = {facts, "normal", e};
+
+    TRY(type_want(&l, "out", a->out, FLOATS));
+    TRY(place_want(&l, "out", a->out));
+    return dense_want(&l, "out", a->out);
+}
+
 enum status copy_check(const struct tensor *dst, const struct tensor *src,
                        struct err *e)
 {

@@ -214,6 +214,7 @@ NO_NEED(sinusoid)
 NO_NEED(unpatch)
 NO_NEED(combine)
 NO_NEED(pixels)
+NO_NEED(normal)
 #undef NO_NEED
 
 #define WATCHED(which)                                                              \

@@ -267,3 +267,8 @@ void touch_pixels(const struct op_pixels *a, struct touches *ts)
     reads(ts, a->x, "x");
     writes(ts, a->out, "out");
 }
+
+void touch_normal(const struct op_normal *a, struct touches *ts)
+{
+    writes(ts, a->out, "out");
+}

@@ -1,6 +1,7 @@
-/* small.c - table rows, time embedding, unpatching, solver steps and pixels */
+/* small.c - table rows, time embedding, unpatching, solver steps, pixels, normals */
 #include <math.h>
 
+#include "kernels/base/rng.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/simd.h"
@@ -156,5 +157,30 @@ enum status pixels_cpu(void *self, struct queue *q, const struct op_pixels *a,
     (void)q;
     (void)e;
     rows_run(self, ceil_div(tensor_count(a->x), ROW_CHUNK), ROW_CHUNK, pixels_one, a);
+    return ST_OK;
+}
+
+/* ---- normals ------------------------------------------------------------------ */
+
+static void normal_one(const void *ctx, int64_t chunk)
+{
+    const struct op_normal *a = ctx;
+    int64_t at = chunk * ROW_CHUNK;
+    int64_t n = min_i64(ROW_CHUNK, tensor_count(a->out) - at);
+    float v[ROW_CHUNK];
+
+    noise_philox(a->seed, a->stream, a->first + (uint64_t)at, (size_t)n, v);
+    for (int64_t i = 0; i < n; i++)
+        v[i] = a->mean + a->std * v[i];
+    span_store(span_at(a->out->data, a->out->dtype, at), a->out->dtype, n, v);
+}
+
+enum status normal_cpu(void *self, struct queue *q, const struct op_normal *a,
+                       struct err *e)
+{
+    (void)q;
+    (void)e;
+    rows_run(self, ceil_div(tensor_count(a->out), ROW_CHUNK), 64 * ROW_CHUNK,
+             normal_one, a);
     return ST_OK;
 }

@@ -154,6 +154,7 @@ SIMPLE(sinusoid, out)
 SIMPLE(unpatch, x)
 SIMPLE(combine, out)
 SIMPLE(pixels, x)
+SIMPLE(normal, out)
 SIMPLE(conv, y)
 #undef SIMPLE
 

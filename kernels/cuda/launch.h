@@ -60,6 +60,7 @@ LAUNCHER(sinusoid);
 LAUNCHER(unpatch);
 LAUNCHER(combine);
 LAUNCHER(pixels);
+LAUNCHER(normal);
 #undef LAUNCHER
 
 #ifdef __cplusplus

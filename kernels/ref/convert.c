@@ -1,6 +1,7 @@
 /* convert.c - copies between types, table rows, time sinusoids, patch order */
 #include <math.h>
 
+#include "kernels/base/rng.h"
 #include "kernels/ref/ref.h"
 
 static float plain_value(const void *ctx, int64_t row, int64_t col)
@@ -94,6 +95,27 @@ enum status unpatch_ref(void *self, struct queue *q, const struct op_unpatch *a,
                 ref_store(a->out, r * a->out->stride[0] + c * 4 + ij,
                           ref_load(a->x, r * a->x->stride[0] + ij * channels + c));
         }
+    }
+    return ST_OK;
+}
+
+enum { NORMAL_CHUNK = 256 };
+
+enum status normal_ref(void *self, struct queue *q, const struct op_normal *a,
+                       struct err *e)
+{
+    int64_t n = tensor_count(a->out);
+    float v[NORMAL_CHUNK];
+
+    (void)self;
+    (void)q;
+    (void)e;
+    for (int64_t at = 0; at < n; at += NORMAL_CHUNK) {
+        int64_t count = n - at < NORMAL_CHUNK ? n - at : NORMAL_CHUNK;
+
+        noise_philox(a->seed, a->stream, a->first + (uint64_t)at, (size_t)count, v);
+        for (int64_t i = 0; i < count; i++)
+            ref_store(a->out, at + i, a->mean + a->std * v[i]);
     }
     return ST_OK;
 }

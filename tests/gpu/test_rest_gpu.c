@@ -449,6 +449,21 @@ static void combine_and_pixels(struct rig *r)
     table_compare(r, "pixels", &bytes, 0.0);
 }
 
+/* Not from the beginning of a group of four. */
+static void normals(struct rig *r)
+{
+    for (int i = 0; i < 2; i++) {
+        struct pair out = pair2(r, i ? DT_BF16 : DT_F32, 33, 1001);
+        struct op_normal host = {&out.host, 1.0f, 0.5f, 42, (uint64_t)1 << 40, 5};
+        struct op_normal dev = host;
+
+        dev.out = &out.dev;
+        BOTH(r, normal, &host, &dev);
+        table_compare(r, i ? "normals in bf16" : "normals", &out,
+                      i ? TOL_OP_BF16 : TOL_OP_F32);
+    }
+}
+
 /* More than fits the pinned slots, both ways. */
 static void copy_large(struct rig *r)
 {
@@ -478,6 +493,7 @@ void rest_all(struct rig *r)
     convert_strided(r);
     rows_and_sinusoids(r);
     combine_and_pixels(r);
+    normals(r);
     copy_large(r);
     pairs_clear(r);
 }

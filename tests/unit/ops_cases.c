@@ -252,6 +252,7 @@ RUN(sinusoid, 0)
 RUN(unpatch, 0)
 RUN(combine, 0)
 RUN(pixels, 0)
+RUN(normal, 0)
 #undef RUN
 
 /* ---- comparing ------------------------------------------------------------------- */

@@ -352,6 +352,87 @@ static void pixels_body(struct ops *ref, struct ops *test)
     }
 }
 
+/* Any part of a stream is that part of the whole. */
+static void normal_body(struct ops *ref, struct ops *test)
+{
+    struct op_normal a = {.mean = 0.5f, .std = 2.0f, .seed = 7, .stream = 3};
+
+    for (int i = 0; i < 2; i++) {
+        struct tensor want = make2(outs[i], 9, 1001), got = make2(outs[i], 9, 1001);
+        struct tensor part = make2(outs[i], 1, 1001);
+        struct tensor row = tensor_slice(&want, 0, 4, 1);
+
+        a.out = &want;
+        a.first = 0;
+        run_normal(ref, &a);
+        a.out = &got;
+        run_normal(test, &a);
+        expect_close(&got, &want, "normal");
+        a.out = &part;
+        a.first = 4 * 1001;
+        run_normal(test, &a);
+        expect_same(&part, &row, "normal from the middle");
+    }
+}
+
+/* Sees every op and copy, in pairs, and can end the work. */
+struct onlooker {
+    int begun, ended;
+    const char *op;
+    enum status say;
+};
+
+static enum status look_begin(void *self, struct queue *q, const char *op,
+                              const void *args, struct err *e)
+{
+    struct onlooker *o = self;
+
+    (void)q;
+    (void)args;
+    o->begun++;
+    o->op = op;
+    return o->say == ST_OK ? ST_OK : err_set(e, o->say, "no more");
+}
+
+static enum status look_end(void *self, struct queue *q, const char *op,
+                            const void *args, struct err *e)
+{
+    struct onlooker *o = self;
+
+    (void)q;
+    (void)e;
+    assert_string_equal(op, o->op);
+    assert_non_null(args);
+    o->ended++;
+    return ST_OK;
+}
+
+static void watcher_body(struct ops *ref, struct ops *test)
+{
+    struct onlooker o = {0};
+    const struct ops_watcher w = {&o, look_begin, look_end};
+    struct tensor x = randoms2(DT_F32, 3, 5), y = make2(DT_F32, 3, 5);
+    struct op_normal a = {.out = &x, .std = 1.0f};
+    struct err e = ERR_INIT;
+    struct queue *q;
+
+    (void)ref;
+    assert_int_equal(ops_queue_open(test, NULL, 0, &q, &e), ST_OK);
+    ops_watch(test, &w);
+    assert_int_equal(ops_normal(test, q, &a, &e), ST_OK);
+    assert_string_equal(o.op, "normal");
+    assert_int_equal(ops_copy(test, q, &y, &x, &e), ST_OK);
+    assert_string_equal(o.op, "copy");
+    assert_int_equal(o.ended, 2);
+    o.say = ST_DEVICE;
+    assert_int_equal(ops_copy(test, q, &y, &x, &e), ST_DEVICE);
+    assert_int_equal(o.ended, 2);
+    ops_watch(test, NULL);
+    assert_int_equal(ops_copy(test, q, &y, &x, &e), ST_OK);
+    assert_int_equal(o.begun, 3);
+    ops_queue_close(test, q);
+}
+
 #define EACH(body)                   \
     static void body##_all(void **s) \
     {                                \
@@ -373,6 +454,8 @@ EACH(unpatch)
 EACH(combine)
 EACH(combine_zero)
 EACH(pixels)
+EACH(normal)
+EACH(watcher)
 
 int main(void)
 {
@@ -392,6 +475,8 @@ int main(void)
         cmocka_unit_test(combine_all),
         cmocka_unit_test(combine_zero_all),
         cmocka_unit_test(pixels_all),
+        cmocka_unit_test(normal_all),
+        cmocka_unit_test(watcher_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
