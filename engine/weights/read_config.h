@@ -1,9 +1,9 @@
 /* read_config.h - component configurations, read off tensor shapes and config files
  *
- * Private to the model reader. Shapes say what a model is; a config file adds what
- * shapes cannot say (number of heads, eps, latent statistics) and may not contradict
- * them. Every function also checks that exactly the tensors of that configuration are
- * there. `config` may be an absent value.
+ * Private to the model reader, but for the lists of tensors. Shapes say what a model
+ * is; a config file adds what shapes cannot say (number of heads, eps, latent
+ * statistics) and may not contradict them. Every function also checks that exactly the
+ * tensors of that configuration are there. `config` may be an absent value.
  */
 #ifndef ENGINE_WEIGHTS_READ_CONFIG_H
 #define ENGINE_WEIGHTS_READ_CONFIG_H
@@ -30,6 +30,11 @@ enum status read_text(const struct component *c, struct json_value config,
                       struct text_config *out, struct err *e);
 enum status read_vae(const struct component *c, struct json_value config,
                      struct vae_config *out, struct err *e);
+
+/* The tensors that a model of this configuration has, appended to `l`. */
+void expect_dit(struct expect_list *l, const struct dit_config *config);
+void expect_text(struct expect_list *l, const struct text_config *config);
+void expect_vae(struct expect_list *l, const struct vae_config *config);
 
 /* A member that, if there, must be this integer: "'config.json': 'dim' is 1536, the
  * tensors say 80". */

@@ -183,6 +183,18 @@ static enum status heads_read(const struct component *c, struct json_value confi
     return config_agrees(config, "attention_head_dim", head_dim, e);
 }
 
+void expect_dit(struct expect_list *l, const struct dit_config *d)
+{
+    const int64_t symbols[] = {d->dim,         d->ffn_dim,          6 * d->dim,
+                               d->in_channels, 4 * d->out_channels, d->freq_dim,
+                               d->text_dim};
+
+    expect_rows(l, rows, sizeof(rows) / sizeof(rows[0]), symbols, d->layers);
+    if (d->has_fps)
+        expect_rows(l, fps_rows, sizeof(fps_rows) / sizeof(fps_rows[0]), symbols,
+                    d->layers);
+}
+
 enum status read_dit(const struct component *c, struct json_value config,
                      struct dit_config *out, struct err *e)
 {
@@ -198,16 +210,7 @@ enum status read_dit(const struct component *c, struct json_value config,
     TRY(json_opt_int(config, "text_len", 1, 65536, &d.text_len, e));
     TRY(json_opt_double(config, "eps", 1e-12, 0.1, &eps, e));
     d.eps = (float)eps;
-    {
-        const int64_t symbols[] = {d.dim,         d.ffn_dim,          6 * d.dim,
-                                   d.in_channels, 4 * d.out_channels, d.freq_dim,
-                                   d.text_dim};
-
-        expect_rows(&l, rows, sizeof(rows) / sizeof(rows[0]), symbols, d.layers);
-        if (d.has_fps)
-            expect_rows(&l, fps_rows, sizeof(fps_rows) / sizeof(fps_rows[0]), symbols,
-                        d.layers);
-    }
+    expect_dit(&l, &d);
     st = component_check(c, &l, e);
     expect_release(&l);
     if (st == ST_OK)

@@ -74,6 +74,14 @@ static enum status config_check(struct json_value config, const struct text_conf
     return config_is_text(config, "feed_forward_proj", "gated-gelu", e);
 }
 
+void expect_text(struct expect_list *l, const struct text_config *t)
+{
+    const int64_t symbols[] = {t->vocab,   t->dim,     t->heads * t->head_dim,
+                               t->ffn_dim, t->buckets, t->heads};
+
+    expect_rows(l, rows, sizeof(rows) / sizeof(rows[0]), symbols, t->layers);
+}
+
 enum status read_text(const struct component *c, struct json_value config,
                       struct text_config *out, struct err *e)
 {
@@ -88,12 +96,7 @@ enum status read_text(const struct component *c, struct json_value config,
                      65536, &t.max_distance, e));
     TRY(json_opt_double(config, "layer_norm_epsilon", 1e-12, 0.1, &eps, e));
     t.eps = (float)eps;
-    {
-        const int64_t symbols[] = {t.vocab,   t.dim,     t.heads * t.head_dim,
-                                   t.ffn_dim, t.buckets, t.heads};
-
-        expect_rows(&l, rows, sizeof(rows) / sizeof(rows[0]), symbols, t.layers);
-    }
+    expect_text(&l, &t);
     st = component_check(c, &l, e);
     expect_release(&l);
     if (st == ST_OK)

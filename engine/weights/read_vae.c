@@ -136,6 +136,14 @@ static void expect_decoder(struct expect_list *l, const struct vae_config *v)
     expect_head(l, "decoder", c, 3);
 }
 
+void expect_vae(struct expect_list *l, const struct vae_config *v)
+{
+    expect_encoder(l, v);
+    expect_conv(l, "conv1", 2 * v->z_dim, 2 * v->z_dim, 5, k111);
+    expect_conv(l, "conv2", v->z_dim, v->z_dim, 5, k111);
+    expect_decoder(l, v);
+}
+
 /* ---- configuration -------------------------------------------------------------- */
 
 static enum status shapes_read(const struct component *c, struct vae_config *v,
@@ -237,10 +245,7 @@ enum status read_vae(const struct component *c, struct json_value config,
     TRY(shapes_read(c, &v, e));
     TRY(config_check(config, &v, e));
     TRY(statistics_read(c, config, &v, e));
-    expect_encoder(&l, &v);
-    expect_conv(&l, "conv1", 2 * v.z_dim, 2 * v.z_dim, 5, k111);
-    expect_conv(&l, "conv2", v.z_dim, v.z_dim, 5, k111);
-    expect_decoder(&l, &v);
+    expect_vae(&l, &v);
     st = component_check(c, &l, e);
     expect_release(&l);
     if (st == ST_OK)

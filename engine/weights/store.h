@@ -44,6 +44,10 @@ struct weights *weights_alloc(int n);
 /* Decide transform, dtype, shape and place of every slot. */
 enum status weights_plan(struct weights *w, struct err *e);
 
+/* Point the views at w->memory; the store counts as loaded, its source is not used any
+ * more. */
+void weights_views_settle(struct weights *w);
+
 /* Give back what weights_load has got, if anything. */
 void weights_memory_free(struct weights *w);
 

@@ -284,7 +284,7 @@ static int by_size(const void *a, const void *b)
 }
 
 /* The views get their memory; nothing of the source is used any more. */
-static void views_settle(struct weights *w)
+void weights_views_settle(struct weights *w)
 {
     for (int i = 0; i < w->n; i++) {
         struct slot *s = &w->slots[i];
@@ -402,7 +402,7 @@ enum status weights_load(struct weights *w, struct ops *ops, struct err *e)
         weights_memory_free(w);
         return st;
     }
-    views_settle(w);
+    weights_views_settle(w);
     return ST_OK;
 }
 

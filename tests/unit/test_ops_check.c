@@ -218,6 +218,7 @@ static struct ops *faulty_open(struct backend *table, struct ops *wrapped)
     table->linear = faulty_linear;
     table->linear_workspace = planned;
     inner.backend = table;
+    ops_watch(wrapped, NULL);
     assert_int_equal(check_open(&inner, wrapped, &e), ST_OK);
     return wrapped;
 }
