@@ -12,6 +12,7 @@
 #include "engine/pipeline/film.h"
 #include "engine/pipeline/keep.h"
 #include "engine/pipeline/pipeline.h"
+#include "engine/pipeline/precision.h"
 #include "engine/pipeline/share.h"
 #include "engine/pipeline/spread.h"
 #include "engine/text/tokenizer.h"

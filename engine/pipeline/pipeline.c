@@ -9,52 +9,20 @@
 #include "engine/pipeline/inside.h"
 #include "kernels/base/clock.h"
 
-struct choice {
-    const struct dit_precision *dit;
-    enum weight_quant quant;
-    enum dtype act;
-    const char *name;
-};
-
-/* What a precision means for each model; automatic is the exact one, fp32. */
-static const struct choice *choice_of(enum precision precision)
-{
-    static const struct choice fp32 = {&dit_fp32, QUANT_NONE, DT_F32, "fp32"};
-    static const struct choice bf16 = {&dit_bf16, QUANT_NONE, DT_BF16, "bf16"};
-    static const struct choice fp8 = {&dit_fp8, QUANT_E4M3, DT_BF16, "fp8"};
-    static const struct choice int8 = {&dit_int8, QUANT_I8, DT_BF16, "int8"};
-
-    switch (precision) {
-    case PRECISION_BF16:
-        return &bf16;
-    case PRECISION_FP8:
-        return &fp8;
-    case PRECISION_INT8:
-        return &int8;
-    default:
-        return &fp32;
-    }
-}
-
 /* Plan the three stores from headers; data comes with pipeline_load. */
-static enum status stores_open(struct pipeline *p, const struct choice *choice,
-                               struct err *e)
+static enum status stores_open(struct pipeline *p,
+                               const struct precision_choice *choice, struct err *e)
 {
-    struct weights_policy policy[MODEL_PARTS] = {
-        [MODEL_DIT] = {.quant = choice->quant,
-                       .quantise = dit_quantised,
-                       .share = world_facts(p->world)->size > 1 ? &p->share.calls
-                                                                : NULL},
-        [MODEL_TEXT] = {.quant = QUANT_NONE},
-        [MODEL_VAE] = {.quant = QUANT_NONE, .conv_channels_last = true},
-    };
-
     for (int part = 0; part < MODEL_PARTS; part++) {
         const struct component *c = model_component(p->model, (enum model_part)part);
 
-        policy[part].threads = p->reading_threads;
+        struct weights_policy policy = precision_policy(choice, (enum model_part)part);
+
+        policy.threads = p->reading_threads;
+        if (part == MODEL_DIT && world_facts(p->world)->size > 1)
+            policy.share = &p->share.calls;
         if (c)
-            TRY(weights_open(c, &policy[part], &p->store[part], e));
+            TRY(weights_open(c, &policy, &p->store[part], e));
     }
     return ST_OK;
 }
@@ -72,7 +40,8 @@ static int threads_of(const struct engine_options *opt)
 static enum status parts_open(struct pipeline *p, const struct engine_options *opt,
                               struct err *e)
 {
-    const struct choice *choice = choice_of((enum precision)opt->precision);
+    const struct precision_choice *choice = precision_choice(
+        (enum precision)opt->precision);
     struct ops_options ops = {.threads = threads_of(opt),
                               .device = world_facts(opt->world)->node_rank};
     struct model_options model = {.kind = (enum model_kind)opt->model_kind};
