@@ -23,10 +23,10 @@ static const struct command commands[] = {
     {"resume", command_resume, "go on with a video from its last checkpoint"},
     {"plan", command_plan, "memory and work of a job, without running it"},
     {"inspect", command_inspect, "what a model folder or file holds"},
+    {"bench", command_bench, "how fast a model of a published size runs here"},
     {"decode", NULL, NULL},
     {"convert", NULL, NULL},
     {"doctor", NULL, NULL},
-    {"bench", NULL, NULL},
     {"compare", NULL, NULL},
     {"sbatch", NULL, NULL},
 };
@@ -52,9 +52,10 @@ static enum status command_run(struct world *w, int argc, const char *const *arg
             return err_set(e, ST_UNBUILT, "'%s' is not built yet", argv[1]);
         return commands[i].run(w, argc - 2, argv + 2, e);
     }
-    return err_set(e, ST_USAGE,
-                   "unknown command '%s': known are generate, resume, plan and inspect",
-                   argv[1]);
+    return err_set(
+        e, ST_USAGE,
+        "unknown command '%s': known are generate, resume, plan, inspect and bench",
+        argv[1]);
 }
 
 /* Every rank must have been given the same words; our own version counts as one. */

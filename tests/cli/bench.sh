@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# bench.sh - benchmarks of a tiny shape: the fields of the results, and what adds up
+. "$(dirname "$0")/lib.sh"
+
+B=(bench --shape tiny --size 48x32 --num_frames 5 --repeats 2 --steps 3 --threads 1)
+
+number()
+{
+    "$PROBE" json bench.json "$1"
+}
+
+bench_of()
+{
+    makes "${B[@]}" "$@" --json bench.json
+}
+
+# ---- every part, every precision
+
+for precision in fp32 bf16 fp8 int8; do
+    bench_of --precision $precision --parts forward,vae,text,load
+    is "$precision: tokens" "$(number tokens)" 12
+    is "$precision: mesh" "$(number mesh)" g1u1r1
+    for part in forward vae text load; do
+        at_least "$precision: $part takes time" "$(number $part.median_seconds)" 0.000001
+        at_least "$precision: $part holds weights" "$(number $part.weight_bytes)" 1000
+        at_least "$precision: the slowest $part" "$(number $part.max_seconds)" \
+            "$(number $part.min_seconds)"
+    done
+    is "$precision: estimated" "$(number end_to_end.how)" estimated
+    at_least "$precision: linear" "$(number forward.split_seconds.linear)" 0.000001
+    at_least "$precision: attention" "$(number forward.split_seconds.attention)" 0.000001
+    at_least "$precision: decoding" "$(number vae.split_seconds.convolution)" 0.000001
+done
+
+# ---- sums
+
+bench_of
+awk -v whole="$(number end_to_end.seconds)" -v f="$(number forward.median_seconds)" \
+    -v v="$(number vae.median_seconds)" -v t="$(number text.median_seconds)" \
+    'BEGIN { d = whole - (2 * t + 6 * f + v); exit !(d < 1e-6 && d > -1e-6) }' && ok ||
+    not_ok "the whole" "is not its parts"
+is "no load unless asked" "$("$PROBE" json bench.json load.median_seconds 2>/dev/null)" "?"
+bench_of --no-guidance
+awk -v whole="$(number end_to_end.seconds)" -v f="$(number forward.median_seconds)" \
+    -v v="$(number vae.median_seconds)" -v t="$(number text.median_seconds)" \
+    'BEGIN { d = whole - (t + 3 * f + v); exit !(d < 1e-6 && d > -1e-6) }' && ok ||
+    not_ok "the unguided whole" "is not its parts"
+bench_of --end_to_end
+is "measured" "$(number end_to_end.how)" measured
+bench_of --parts forward
+is "no whole of a part" "$("$PROBE" json bench.json end_to_end.how 2>/dev/null)" "?"
+
+# Work and memory follow the layers; shared blocks take the memory of one.
+flop=$(number forward.flop)
+bytes=$(number forward.weight_bytes)
+bench_of --parts forward --layers 8
+at_least "work of more layers" "$(number forward.flop)" "$(awk -v x="$flop" 'BEGIN { print 2 * x }')"
+at_least "weights of more layers" "$(number forward.weight_bytes)" "$((bytes + 1))"
+bench_of --parts forward --layers 8 --share_blocks
+at_least "weights of shared layers" "$bytes" "$(($(number forward.weight_bytes) + 1))"
+
+# ---- the table
+
+makes "${B[@]}" --parts forward --ops
+is "ops beside ceilings" "$(grep -c 'attention 4x12x12x64' "$root/out")" 1
+is "ceilings" "$(grep -c '^ceilings: copy' "$root/out")" 1
+is "help" "$("$FF" bench --help | grep -c -- --share_blocks)" 1
+is "nothing is left behind" "$(find . -name 'framefleet-bench*' | wc -l)" 0
+
+# ---- refusals
+
+table <<'END'
+size between patches  | 2 | "${B[@]}" --size 50x32          | impossible size 50x32 ; 16
+frames between        | 2 | "${B[@]}" --num_frames 6        | impossible num_frames 6 ; 4k + 1
+unknown part          | 2 | "${B[@]}" --parts forward,vea   | unknown part 'vea' ; vae
+unknown shape         | 2 | "${B[@]}" --shape 15b           | 14b
+unknown flag          | 2 | "${B[@]}" --repeat 3            | unknown flag 'repeat' ; 'repeats'
+stray argument        | 2 | "${B[@]}" fast                  | unexpected argument 'fast'
+unknown backend       | 2 | "${B[@]}" --backend quick       | unknown backend 'quick'
+steps without forward | 2 | "${B[@]}" --parts vae --end_to_end | end_to_end ; forward
+mesh of other ranks   | 2 | "${B[@]}" --mesh g2u2           | cannot lay 1 rank out as 'g2u2'
+no such folder        | 2 | "${B[@]}" --parts load --scratch /nowhere | /nowhere
+too large             | 4 | bench --shape 14b --layers 1000 --precision fp32 | GiB
+END
+
+done_testing
