@@ -9,7 +9,7 @@ for frames in 17 33; do
     line=$("$demo_world" self 1 60 $frames | tail -1)
     echo "$line"
     for part in background colour form size motion speed; do
-        awk -v part="$part" '{ for (i = 1; i < NF; i++) if ($i == part) bad = $(i + 1) >= 1 }
+        awk -v part="$part" '{ for (i = 1; i < NF; i++) if ($i == part) bad = $(i + 1) <= 99 }
             END { exit NR != 1 || bad }' <<<"$line" || { echo "wrong: $part"; exit 1; }
     done
 done

@@ -3,7 +3,8 @@
  *     demo_world captions SEED FIRST COUNT      one caption a line
  *     demo_world draw SEED INDEX FRAMES OUT     a clip, as .y4m
  *     demo_world judge VIDEO CAPTION [FROM]     what is right, from frame FROM on
- *     demo_world self SEED COUNT FRAMES         the judge's own error, in percent
+ *     demo_world judge_all LIST [FROM]          the same of lines "VIDEO<tab>CAPTION"
+ *     demo_world self SEED COUNT FRAMES         the judge of clips that are right
  */
 #include <errno.h>
 #include <stdio.h>
@@ -123,29 +124,96 @@ static void verdict_print(struct verdict v, const struct world_scene *seen)
     printf("%s background\n", caption_colour(seen->background));
 }
 
-static int judge(char **args)
+/* How many clips were judged, and of how many each part was right. */
+struct score {
+    int clips, background, colour, form, size, motion, speed;
+};
+
+static void score_add(struct score *s, struct verdict v)
 {
-    uint64_t from = args[2] ? number(args[2]) : 0;
+    s->clips++;
+    s->background += v.background;
+    s->colour += v.colour;
+    s->form += v.form;
+    s->size += v.size;
+    s->motion += v.motion;
+    s->speed += v.speed;
+}
+
+static void score_print(const struct score *s)
+{
+    double part = 100.0 / s->clips;
+
+    printf("right %% of %d clips: background %.2f colour %.2f form %.2f size %.2f "
+           "motion %.2f speed %.2f\n",
+           s->clips, part * s->background, part * s->colour, part * s->form,
+           part * s->size, part * s->motion, part * s->speed);
+}
+
+/* Judge a clip from frame `from` on and say what is seen. */
+static int clip_judge(const char *path, const char *caption, uint64_t from,
+                      struct score *score)
+{
     struct world_scene told, seen;
     uint8_t *rgb;
     int n, st;
 
-    if (!caption_read(args[1], &told))
+    if (!caption_read(caption, &told))
         die("that is no caption of this world");
     rgb = frames_new(FRAMES_MAX);
-    st = video_read(args[0], rgb, &n);
+    st = video_read(path, rgb, &n);
     if (st == 0 && from + 2 > (uint64_t)n)
         die("the video ends before that frame");
-    if (st == 0 && judge_see(rgb + from * FRAME_BYTES, n - (int)from, &seen))
-        verdict_print(judge_compare(&told, &seen), &seen);
+    if (st == 0 && judge_see(rgb + from * FRAME_BYTES, n - (int)from, &seen)) {
+        struct verdict v = judge_compare(&told, &seen);
+
+        score_add(score, v);
+        verdict_print(v, &seen);
+    }
     free(rgb);
+    return st;
+}
+
+static int judge(char **args)
+{
+    struct score score = {0};
+
+    return clip_judge(args[0], args[1], args[2] ? number(args[2]) : 0, &score);
+}
+
+static int judge_all(char **args)
+{
+    uint64_t from = args[1] ? number(args[1]) : 0;
+    FILE *f = fopen(args[0], "re");
+    struct score score = {0};
+    char *line = NULL;
+    size_t room = 0;
+    int st = 0;
+
+    if (!f)
+        die("cannot open the list");
+    while (st == 0 && getline(&line, &room, f) > 0) {
+        char *tab = strchr(line, '\t');
+
+        if (!tab)
+            die("a line of the list lacks a tab");
+        *tab = '\0';
+        line[strcspn(line, "\n")] = '\0';
+        tab[1 + strcspn(tab + 1, "\n")] = '\0';
+        printf("%s: %s: ", line, tab + 1);
+        st = clip_judge(line, tab + 1, from, &score);
+    }
+    free(line);
+    fclose(f);
+    if (st == 0 && score.clips > 0)
+        score_print(&score);
     return st;
 }
 
 static int self(char **args)
 {
     uint64_t seed = number(args[0]), count = number(args[1]), n = number(args[2]);
-    uint64_t wrong[6] = {0};
+    struct score score = {0};
     uint8_t *rgb;
 
     if (n < 2 || n > FRAMES_MAX || count < 1)
@@ -154,27 +222,16 @@ static int self(char **args)
     for (uint64_t i = 0; i < count; i++) {
         struct world_scene s, told, seen;
         char text[CAPTION_BYTES];
-        struct verdict v;
 
         world_scene(seed, i, &s);
         caption_write(&s, i, text);
         world_draw(&s, (int)n, rgb);
         if (!caption_read(text, &told) || !judge_see(rgb, (int)n, &seen))
             die(text);
-        v = judge_compare(&told, &seen);
-        wrong[0] += !v.background, wrong[1] += !v.colour, wrong[2] += !v.form;
-        wrong[3] += !v.size, wrong[4] += !v.motion, wrong[5] += !v.speed;
-        if (!(v.background && v.colour && v.form && v.size && v.motion && v.speed)) {
-            printf("%s: ", text);
-            verdict_print(v, &seen);
-        }
+        score_add(&score, judge_compare(&told, &seen));
     }
     free(rgb);
-    printf("error %% of %llu clips of %llu frames: background %.2f colour %.2f form "
-           "%.2f size %.2f motion %.2f speed %.2f\n",
-           (unsigned long long)count, (unsigned long long)n, 100.0 * wrong[0] / count,
-           100.0 * wrong[1] / count, 100.0 * wrong[2] / count, 100.0 * wrong[3] / count,
-           100.0 * wrong[4] / count, 100.0 * wrong[5] / count);
+    score_print(&score);
     return 0;
 }
 
@@ -187,6 +244,7 @@ int main(int argc, char **argv)
     } table[] = {{"captions", 3, 3, captions},
                  {"draw", 4, 4, draw},
                  {"judge", 2, 3, judge},
+                 {"judge_all", 1, 2, judge_all},
                  {"self", 3, 3, self}};
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]) && argc > 1; i++)
@@ -194,5 +252,5 @@ int main(int argc, char **argv)
             argc - 2 <= table[i].most)
             return table[i].run(argv + 2);
     die("usage: captions SEED FIRST COUNT | draw SEED INDEX FRAMES OUT | "
-        "judge VIDEO CAPTION [FROM] | self SEED COUNT FRAMES");
+        "judge VIDEO CAPTION [FROM] | judge_all LIST [FROM] | self SEED COUNT FRAMES");
 }
