@@ -237,6 +237,26 @@ static enum status assign_size(const struct option *o, void *m, const char *text
                    o->name, text);
 }
 
+static enum status assign_every(const struct option *o, void *m, const char *text,
+                                struct err *e)
+{
+    struct option_every *every = m;
+    char *end;
+    double n;
+
+    errno = 0;
+    n = strtod(text, &end);
+    if (end == text || errno || !isfinite(n) || n < o->min || n > o->max ||
+        (*end && strcmp(end, "s") != 0) || (!*end && n != floor(n)))
+        return err_set(e, ST_USAGE,
+                       "impossible %s '%s': rows are wanted, such as 4, or seconds, "
+                       "such as 90s",
+                       o->name, text);
+    every->rows = *end ? 0 : (int64_t)n;
+    every->seconds = *end ? n : 0.0;
+    return ST_OK;
+}
+
 static enum status value_parse(const struct option *o, void *m, const char *text,
                                struct err *e)
 {
@@ -253,6 +273,8 @@ static enum status value_parse(const struct option *o, void *m, const char *text
         return assign_choice(o, m, text, e);
     case OPT_SIZE:
         return assign_size(o, m, text, e);
+    case OPT_EVERY:
+        return assign_every(o, m, text, e);
     default:
         return err_set(e, ST_UNBUILT, "'%s' is not built yet", o->name);
     }
@@ -349,6 +371,13 @@ static int format_real(double v, char *out, size_t bytes)
     return snprintf(out, bytes, "%s", text);
 }
 
+static int format_every(const struct option_every *every, char *out, size_t bytes)
+{
+    if (every->seconds > 0.0)
+        return snprintf(out, bytes, "%.15gs", every->seconds);
+    return snprintf(out, bytes, "%lld", (long long)every->rows);
+}
+
 int option_format(const struct option_set *set, int i, char *out, size_t bytes)
 {
     const struct option *o = &set->table[i];
@@ -371,6 +400,8 @@ int option_format(const struct option_set *set, int i, char *out, size_t bytes)
     case OPT_SIZE:
         return snprintf(out, bytes, "%lldx%lld", (long long)size->width,
                         (long long)size->height);
+    case OPT_EVERY:
+        return format_every(m, out, bytes);
     default:
         return snprintf(out, bytes, "%s", "");
     }

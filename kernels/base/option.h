@@ -19,8 +19,8 @@
  *
  * Members by type: OPT_FLAG bool, OPT_INT int64_t, OPT_REAL double, OPT_TEXT char *
  * (allocated, owned by the set, NULL when unset), OPT_CHOICE int (index), OPT_SIZE
- * struct option_size, OPT_UNBUILT none: a name that is known and refused with
- * ST_UNBUILT.
+ * struct option_size, OPT_EVERY struct option_every, OPT_UNBUILT none: a name that is
+ * known and refused with ST_UNBUILT.
  */
 #ifndef KERNELS_BASE_OPTION_H
 #define KERNELS_BASE_OPTION_H
@@ -39,6 +39,7 @@ enum option_type {
     OPT_TEXT,
     OPT_CHOICE,
     OPT_SIZE,
+    OPT_EVERY,
     OPT_UNBUILT,
 };
 
@@ -46,12 +47,18 @@ struct option_size {
     int64_t width, height; /* pixels */
 };
 
+/* "4": so many rows, "90s": so many seconds; the other one is 0. */
+struct option_every {
+    int64_t rows;
+    double seconds;
+};
+
 struct option {
     const char *name;    /* canonical, with underscores; "" starts a help section */
     const char *aliases; /* other names, space separated, or NULL */
     enum option_type type;
     size_t offset;
-    double min, max;     /* OPT_INT, OPT_REAL */
+    double min, max;     /* OPT_INT, OPT_REAL, OPT_EVERY */
     const char *choices; /* OPT_CHOICE: space separated, in index order */
     const char *value;   /* what help calls the value */
     const char *help;    /* one line; of a section: its title */

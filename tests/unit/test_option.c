@@ -16,6 +16,7 @@ struct settings {
     char *prompt;
     int solver;
     struct option_size size;
+    struct option_every every;
 };
 
 static const struct option table[] = {
@@ -29,6 +30,8 @@ static const struct option table[] = {
     {"solver", NULL, OPT_CHOICE, offsetof(struct settings, solver), 0, 0,
      "unipc dpm++ euler", "S", "s"},
     {"size", NULL, OPT_SIZE, offsetof(struct settings, size), 0, 0, NULL, "WxH", "s"},
+    {"every", NULL, OPT_EVERY, offsetof(struct settings, every), 0, 1e6, NULL, "E",
+     "e"},
     {"teacache", NULL, OPT_UNBUILT, 0, 0, 0, NULL, NULL, ""},
 };
 enum { N = sizeof(table) / sizeof(table[0]) };
@@ -136,6 +139,41 @@ static void no_turns_a_flag_off(void **state)
     option_set_release(&set);
 }
 
+static void every_takes_rows_or_seconds(void **state)
+{
+    static const struct {
+        const char *text;
+        double rows, seconds;
+        const char *again; /* NULL: refused */
+    } cases[] = {
+        {"4", 4, 0, "4"},      {"0", 0, 0, "0"},
+        {"90s", 0, 90, "90s"}, {"0.25s", 0, 0.25, "0.25s"},
+        {"1.5", 0, 0, NULL},   {"s", 0, 0, NULL},
+        {"-1s", 0, 0, NULL},   {"4 s", 0, 0, NULL},
+        {"4m", 0, 0, NULL},    {"2000000", 0, 0, NULL},
+        {"nan", 0, 0, NULL},   {"infs", 0, 0, NULL},
+    };
+    char text[32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct settings s;
+        struct option_set set;
+        struct err e = ERR_INIT;
+        enum status st = parse(&s, &set, 2, (const char *[]){"--every", cases[i].text},
+                               &e);
+
+        assert_int_equal(st, cases[i].again ? ST_OK : ST_USAGE);
+        if (cases[i].again) {
+            assert_true((double)s.every.rows == cases[i].rows);
+            assert_true(s.every.seconds == cases[i].seconds);
+            option_format(&set, option_find(&set, "every"), text, sizeof(text));
+            assert_string_equal(text, cases[i].again);
+        }
+        option_set_release(&set);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +181,7 @@ int main(void)
         cmocka_unit_test(refusals_say_what_would_do),
         cmocka_unit_test(flags_win_over_files),
         cmocka_unit_test(no_turns_a_flag_off),
+        cmocka_unit_test(every_takes_rows_or_seconds),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
