@@ -1,9 +1,12 @@
 /* cmd_generate.c - framefleet generate: jobs to videos, weights loaded once */
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/pipeline/keep.h"
 #include "kernels/base/clock.h"
 #include "launcher/command.h"
+#include "launcher/deadline.h"
 #include "launcher/generate.h"
 #include "launcher/interrupt.h"
 #include "launcher/outputs.h"
@@ -105,7 +108,8 @@ static enum status ranks_note(struct progress *progress, const struct world *w,
 }
 
 static enum status job_run(struct pipeline *p, const struct settings_doc *d,
-                           struct progress *progress, struct err *e)
+                           const struct limit *limits, struct progress *progress,
+                           struct err *e)
 {
     struct buf json = BUF_INIT, launch = BUF_INIT;
     struct json_out out;
@@ -119,6 +123,7 @@ static enum status job_run(struct pipeline *p, const struct settings_doc *d,
     char line[ERR_TEXT_BYTES];
     enum status st;
 
+    memcpy(events.limits, limits, sizeof(events.limits));
     json_out_init(&out, &json, JSON_COMPACT);
     settings_print(d, false, &out);
     json_out_init(&out, &launch, JSON_COMPACT);
@@ -136,12 +141,37 @@ static enum status job_run(struct pipeline *p, const struct settings_doc *d,
     return st;
 }
 
-static enum status jobs_run(struct jobs *jobs, const struct world *w,
-                            struct pipeline *p, struct err *e)
+static const char *environment(const char *name)
 {
+    return getenv(name);
+}
+
+/* When the launch, which began at `began`, must be over. Rank 0 decides. */
+static enum status limits_read(const struct jobs *jobs, const struct world *w,
+                               double began, struct limit limits[LIMITS], struct err *e)
+{
+    struct deadline_args a = {.get = environment,
+                              .began = began,
+                              .clock = clock_seconds(),
+                              .max_minutes = jobs->doc[0].values.max_minutes};
+    struct timespec now;
+
+    memset(limits, 0, LIMITS * sizeof(*limits));
+    if (world_facts(w)->rank > 0)
+        return ST_OK;
+    clock_gettime(CLOCK_REALTIME, &now);
+    a.now = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return deadline_read(&a, limits, e);
+}
+
+static enum status jobs_run(struct jobs *jobs, const struct world *w,
+                            struct pipeline *p, double began, struct err *e)
+{
+    struct limit limits[LIMITS];
     struct progress progress;
     enum status st;
 
+    TRY(limits_read(jobs, w, began, limits, e));
     TRY(run_check(jobs, w, p, e));
     TRY(progress_open(&progress, world_facts(w)->rank == 0,
                       jobs->doc[0].values.log_json, e));
@@ -152,7 +182,7 @@ static enum status jobs_run(struct jobs *jobs, const struct world *w,
             continue;
         st = ranks_note(&progress, w, p, &jobs->doc[i].values.job, e);
         if (st == ST_OK)
-            st = job_run(p, &jobs->doc[i], &progress, e);
+            st = job_run(p, &jobs->doc[i], limits, &progress, e);
         if (st != ST_OK && jobs->n > 1)
             err_prefix(e, "job %d", i + 1);
     }
@@ -163,6 +193,7 @@ static enum status jobs_run(struct jobs *jobs, const struct world *w,
 enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
 {
     struct settings *first = &jobs->doc[0].values;
+    double began = clock_seconds();
     struct pipeline *p;
     enum status st;
 
@@ -182,7 +213,7 @@ enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
         for (int i = 0; i < jobs->n && st == ST_OK; i++)
             st = jobs->doc[i].values.skip ? ST_OK : job_print(&jobs->doc[i], w, e);
     } else if (st == ST_OK) {
-        st = jobs_run(jobs, w, p, e);
+        st = jobs_run(jobs, w, p, began, e);
     }
     pipeline_close(p);
     return st;

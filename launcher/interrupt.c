@@ -34,13 +34,3 @@ const volatile sig_atomic_t *interrupt_watch(void)
     signal(SIGPIPE, SIG_IGN);
     return &caught;
 }
-
-void interrupt_die(void)
-{
-    int sig = caught;
-
-    if (!sig || sig == SIGUSR1)
-        return;
-    signal(sig, SIG_DFL);
-    raise(sig);
-}

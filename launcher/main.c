@@ -7,7 +7,6 @@
 #include "engine/h5/h5.h"
 #include "kernels/base/buf.h"
 #include "launcher/command.h"
-#include "launcher/interrupt.h"
 #include "launcher/settings.h"
 
 struct command {
@@ -107,8 +106,6 @@ static void error_print(const struct err *e)
 /* The end of all ranks: with one verdict, or by force when they cannot agree. */
 static enum status world_end(struct world *w, enum status st, struct err *e)
 {
-    bool alone = world_facts(w)->size == 1;
-
     if (world_torn(w)) {
         err_prefix(e, "rank %d on %s", world_facts(w)->rank, world_facts(w)->host);
         error_print(e);
@@ -119,8 +116,6 @@ static enum status world_end(struct world *w, enum status st, struct err *e)
         error_print(e);
     fflush(NULL);
     world_close(w);
-    if (st == ST_STOPPED && alone)
-        interrupt_die();
     return st;
 }
 

@@ -30,6 +30,10 @@
     {                                                              \
         name, also, OPT_CHOICE, where, 0, 0, choices, "NAME", help \
     }
+#define EVERY(name, also, where, hi, help)                   \
+    {                                                        \
+        name, also, OPT_EVERY, where, 0, hi, NULL, "N", help \
+    }
 #define FLAG(name, also, where, help)                       \
     {                                                       \
         name, also, OPT_FLAG, where, 0, 0, NULL, NULL, help \
@@ -119,8 +123,10 @@ static const struct option table[] = {
     TEXT("log_json", NULL, RUN(log_json), "FILE", "append one JSON object per event"),
 
     SECTION("Checkpoints (in OUTPUT.checkpoints while a run lasts)"),
-    INTEGER("checkpoint_every", NULL, JOB(checkpoint_every), 0, 1000000,
-            "rows between them; 0: the first row that ends a minute after the last"),
+    EVERY("checkpoint_every", NULL, JOB(checkpoint_every), 1000000,
+          "rows between them, or seconds (90s); 0: a row or a minute, the longer one"),
+    REAL("max_minutes", NULL, RUN(max_minutes), 0, 1e6,
+         "stop with a checkpoint before so many have passed; 0: no limit"),
     INTEGER("keep", NULL, JOB(keep), 1, 64, "checkpoints that are kept"),
     TEXT("accept_change", NULL, JOB(accept_change), "KEY,KEY",
          "go on though these differ: " IDENTITY_ACCEPTABLE " (resume)"),
@@ -153,7 +159,6 @@ static const struct option table[] = {
     UNBUILT("causal_attention", NULL),
     UNBUILT("lora_configs", "lora_dir lora_path lora_model_dir"),
     UNBUILT("vae_ranks", "vae_parallel use_parallel_vae vae_tiling use_tiling_vae"),
-    UNBUILT("max_minutes", NULL),
     UNBUILT("use_fp8", "fp8_backend dit_quantized t5_quantized"),
 };
 
@@ -176,6 +181,7 @@ static const struct {
     {"checkpoint_every", "0"},
     {"on_existing", "refuse"},
     {"keep", "2"},
+    {"max_minutes", "0"},
     {"precision", "auto"},
     {"model_kind", "auto"},
     {"sampler", "unipc"},
@@ -311,6 +317,7 @@ static bool is_run_only(const char *name)
                                         "accept_change",
                                         "or_start",
                                         "on_existing",
+                                        "max_minutes",
                                         "force",
                                         "log_json",
                                         "mesh",

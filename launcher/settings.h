@@ -18,6 +18,7 @@ struct settings {
     struct engine_options engine;
     struct job job;
     char *job_file, *prompt_file, *log_json;
+    double max_minutes;    /* of the launch; 0: no limit */
     int64_t width, height; /* as separate keys; both replace job.size */
     int resolution;        /* 0: unset, 1: 480P, 2: 540P, 3: 720P */
     bool enable_cfg;       /* said to be false: guidance 1 */

@@ -224,6 +224,8 @@ static enum status state_restore(struct denoise *d, float *latent, struct err *e
 
 static enum status stopped(const struct denoise *d, int row, struct err *e)
 {
+    if (d->a->keep)
+        return keep_stopped(d->a->keep, row, d->matrix.rows, e);
     return err_set(e, ST_STOPPED, "stopped on request at row %d of %d", row,
                    d->matrix.rows);
 }
@@ -234,15 +236,15 @@ static enum status row_begin(struct denoise *d, int row, struct err *e)
     const struct denoise_args *a = d->a;
     enum status st = ST_OK;
     bool save = false;
-    int signal = 0;
+    int why = 0;
 
     if (a->keep)
-        TRY(keep_ask(a->keep, &save, &signal, e));
+        TRY(keep_ask(a->keep, &save, &why, e));
     else
-        signal = a->stop ? *a->stop : 0;
+        why = a->stop ? *a->stop : 0;
     if (save)
-        st = state_keep(d, row, signal != 0, e);
-    if (st == ST_OK && signal)
+        st = state_keep(d, row, why != 0, e);
+    if (st == ST_OK && why)
         st = stopped(d, row, e);
     return a->keep && !save ? st : world_agree(a->spread->world, st, e);
 }
@@ -260,6 +262,8 @@ static enum status row_run(struct denoise *d, int row, struct err *e)
         world_tear(a->spread->world);
         return st;
     }
+    if (a->keep)
+        keep_row(a->keep, clock_seconds() - start);
     return a->row_done ? a->row_done(a->ctx, clock_seconds() - start, e) : ST_OK;
 }
 

@@ -47,11 +47,11 @@ struct job {
     char *output, *save_latents, *save_embeds, *save_noise;
     int64_t crf;
     bool force;
-    int64_t checkpoint_every; /* rows; 0: the first row that ends a minute */
-    int64_t keep;             /* generations of checkpoints */
-    char *accept_change;      /* keys that may differ from the checkpoint's; or NULL */
-    bool resumed;             /* go on from a checkpoint, which has the text rows */
-    char *checkpoint;         /* this file; NULL: the newest of the output's */
+    struct option_every checkpoint_every; /* 0: a row or a minute, the longer one */
+    int64_t keep;                         /* generations of checkpoints */
+    char *accept_change; /* keys that may differ from the checkpoint's; or NULL */
+    bool resumed;        /* go on from a checkpoint, which has the text rows */
+    char *checkpoint;    /* this file; NULL: the newest of the output's */
 };
 
 struct engine_options {

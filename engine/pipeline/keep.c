@@ -92,23 +92,29 @@ static enum status store_begin(struct keep *k, struct err *e)
 
 static enum status newest_read(struct keep *k, struct err *e)
 {
-    char name[CHECKPOINT_NAME_BYTES], line[ERR_TEXT_BYTES];
     bool found;
 
     if (k->job->checkpoint) {
-        snprintf(name, sizeof(name), "the given file");
+        snprintf(k->from_name, sizeof(k->from_name), "the given file");
         return checkpoint_read(k->job->checkpoint, &k->from, e);
     }
     TRY(store_open(k, false, e));
-    TRY(checkpoint_newest(k->store, note, k, &k->from, name, &found, e));
-    if (!found)
-        return err_set(e, ST_INPUT, "no checkpoint in '%s'", k->folder);
+    TRY(checkpoint_newest(k->store, note, k, &k->from, k->from_name, &found, e));
+    return found ? ST_OK : err_set(e, ST_INPUT, "no checkpoint in '%s'", k->folder);
+}
+
+/* Where this launch goes on, and which one of the run it is. */
+static void from_tell(struct keep *k)
+{
+    char line[ERR_TEXT_BYTES];
+
     snprintf(line, sizeof(line),
-             "going on from %s: row %lld of %lld, segment %lld of %lld", name,
-             (long long)k->from.rows_done, (long long)k->from.rows_total,
-             (long long)k->from.segment + 1, (long long)k->from.segments_total);
+             "going on from %s: row %lld of %lld, segment %lld of %lld, incarnation "
+             "%lld",
+             k->from_name, (long long)k->from.rows_done, (long long)k->from.rows_total,
+             (long long)k->from.segment + 1, (long long)k->from.segments_total,
+             (long long)checkpoint_incarnation(k->store));
     note(k, line);
-    return ST_OK;
 }
 
 /* A new run must not mix its checkpoints with those of another. */
@@ -231,18 +237,35 @@ enum status keep_check(const struct job *job, const char *config, struct err *e)
     return st;
 }
 
+static bool every_given(const struct keep *k)
+{
+    return k->job->checkpoint_every.rows || k->job->checkpoint_every.seconds > 0.0;
+}
+
+/* A job whose text a checkpoint cannot hold. */
+static enum status too_long(struct keep *k, struct err *e)
+{
+    char line[ERR_TEXT_BYTES];
+
+    if (k->job->resumed || every_given(k))
+        return err_set(e, ST_USAGE,
+                       "cannot write checkpoints: the job is longer than %d bytes",
+                       CHECKPOINT_CONFIG_MAX);
+    snprintf(line, sizeof(line),
+             "warning: no checkpoints: the job is longer than %d bytes",
+             CHECKPOINT_CONFIG_MAX);
+    note(k, line);
+    return ST_OK;
+}
+
 static enum status leader_open(struct keep *k, struct err *e)
 {
     const char *config = k->events.config;
 
     TRY(keep_folder(k->job->output, &k->folder, e));
     k->on = config && strlen(config) <= CHECKPOINT_CONFIG_MAX;
-    if (!k->on && (k->job->resumed || k->job->checkpoint_every))
-        return err_set(e, ST_USAGE,
-                       "cannot write checkpoints: the job is longer than %d bytes",
-                       CHECKPOINT_CONFIG_MAX);
     if (!k->on)
-        return ST_OK;
+        return config ? too_long(k, e) : ST_OK;
     TRY(identity_config(config, &k->config, k->identity.config_digest, e));
     k->identity.config = k->config;
     k->identity.accept = k->job->accept_change;
@@ -252,7 +275,11 @@ static enum status leader_open(struct keep *k, struct err *e)
         TRY(newest_read(k, e));
         TRY(from_check(k, e));
     }
-    return k->job->checkpoint_every ? store_begin(k, e) : ST_OK;
+    if (every_given(k) || k->job->resumed)
+        TRY(store_begin(k, e));
+    if (k->job->resumed)
+        from_tell(k);
+    return ST_OK;
 }
 
 enum status keep_open(struct keep *k, struct world *world, const struct job *job,
@@ -349,18 +376,26 @@ bool keep_continues(const struct keep *k, int segment)
 
 /* ---- asking ---------------------------------------------------------------------- */
 
+/* Of the run's time, checkpoints may cost no more than one part in so many. */
+static const double stretch = 200.0;
+
+/* Seconds between checkpoints; more than a minute where each holds the run up long. */
+static double interval(const struct keep *k)
+{
+    double cost = k->snapshots ? k->held_seconds / k->snapshots : 0.0;
+
+    if (k->job->checkpoint_every.seconds > 0.0)
+        return k->job->checkpoint_every.seconds;
+    return stretch * cost > due_seconds ? stretch * cost : due_seconds;
+}
+
 static bool is_due(const struct keep *k)
 {
     if (!k->on)
         return false;
-    if (k->job->checkpoint_every)
-        return k->rows_since >= k->job->checkpoint_every;
-    return clock_seconds() - k->last >= due_seconds;
-}
-
-static bool signal_wants(const struct keep *k, int signal)
-{
-    return k->on && signal && (signal == SIGUSR1 || k->writer);
+    if (k->job->checkpoint_every.rows)
+        return k->rows_since >= k->job->checkpoint_every.rows;
+    return clock_seconds() - k->last >= interval(k);
 }
 
 /* A run is worth more than its checkpoints: where the folder cannot be made, it goes on
@@ -378,14 +413,19 @@ static bool begin_or_do_without(struct keep *k)
     return false;
 }
 
-bool keep_wanted(const struct keep *k)
+/* What this rank has been told; rank 0 has the clock too. */
+static int why_stop(struct keep *k)
 {
-    return k->events.stop && signal_wants(k, *k->events.stop);
+    if (k->events.stop && *k->events.stop)
+        return *k->events.stop;
+    if (leads(k))
+        k->limit = limit_reached(k->events.limits, &k->times, clock_seconds());
+    return k->limit ? KEEP_TIME : 0;
 }
 
-enum status keep_ask(struct keep *k, bool *save, int *signal, struct err *e)
+enum status keep_ask(struct keep *k, bool *save, int *why, struct err *e)
 {
-    struct keep_word mine = {k->events.stop ? *k->events.stop : 0, 0};
+    struct keep_word mine = {why_stop(k), 0};
     int n = world_facts(k->world)->size;
 
     if (leads(k))
@@ -394,15 +434,37 @@ enum status keep_ask(struct keep *k, bool *save, int *signal, struct err *e)
     k->words[0] = mine;
     if (n > 1)
         TRY(world_gather(k->world, &mine, sizeof(mine), k->words, e));
-    *signal = 0;
-    for (int i = 0; i < n && !*signal; i++)
-        *signal = k->words[i].signal;
-    mine.due = k->words[0].due || (leads(k) && signal_wants(k, *signal));
-    if (*signal) /* only rank 0 knows whether it has begun to keep checkpoints */
+    *why = 0;
+    for (int i = 0; i < n && !*why; i++)
+        *why = k->words[i].why;
+    mine.due = k->words[0].due || (leads(k) && *why && k->on && begin_or_do_without(k));
+    if (*why) /* only rank 0 knows whether checkpoints are kept */
         TRY(world_bcast(k->world, &mine.due, sizeof(mine.due), e));
     *save = mine.due;
     k->rows_since++;
     return ST_OK;
+}
+
+enum status keep_stopped(const struct keep *k, int row, int rows, struct err *e)
+{
+    if (k->limit)
+        return limit_stop(k->limit, &k->times, clock_seconds(), row, rows, e);
+    return err_set(e, ST_STOPPED, "stopped on request at row %d of %d", row, rows);
+}
+
+enum status keep_time(const struct keep *k, int rows, struct err *e)
+{
+    double now = clock_seconds();
+    const struct limit *limit = limit_reached(k->events.limits, &k->times, now);
+
+    if (!limit)
+        return ST_OK;
+    return limit_stop(limit, &k->times, now, (int)k->row, rows, e);
+}
+
+void keep_row(struct keep *k, double seconds)
+{
+    limit_row(&k->times, seconds);
 }
 
 /* ---- saving ---------------------------------------------------------------------- */
@@ -413,6 +475,7 @@ static enum status news_tell(struct keep *k, enum status st,
     char line[2 * ERR_TEXT_BYTES];
 
     if (news->saved) {
+        limit_save(&k->times, news->seconds);
         snprintf(line, sizeof(line), "checkpoint %s: %.1f MiB in %.0f ms%s",
                  news->last.name, (double)news->last.bytes / (1 << 20),
                  1000.0 * news->seconds,
@@ -556,23 +619,47 @@ enum status keep_end(struct keep *k, double seconds, bool wait, struct err *e)
     return news_tell(k, st, &news);
 }
 
-enum status keep_finished(struct keep *k, int segment, int finished, int rows, bool now,
-                          struct err *e)
+/* What is between rows: it has no state of the solver. */
+static enum status between_keep(struct keep *k, const struct keep_place *p, bool last,
+                                struct err *e)
 {
-    struct keep_place p = {.segment = segment, .rows = rows, .finished = finished};
     double start = clock_seconds();
     struct checkpoint *ck;
 
-    if (!k->on || (!now && !is_due(k)))
+    if (!k->on || !begin_or_do_without(k))
         return ST_OK;
-    if (segment == k->segments)
-        p.segment = segment - 1;
-    TRY(keep_begin(k, &p, &ck, e));
-    if (segment == k->segments) {
+    TRY(keep_begin(k, p, &ck, e));
+    if (last) {
         ck->kind = CHECKPOINT_FINAL;
-        ck->rows_done = rows;
+        ck->rows_done = p->rows;
     }
-    return keep_end(k, clock_seconds() - start, now, e);
+    return keep_end(k, clock_seconds() - start, false, e);
+}
+
+enum status keep_encoded(struct keep *k, int rows, struct err *e)
+{
+    struct keep_place p = {.rows = rows};
+
+    return k->job->resumed ? ST_OK : between_keep(k, &p, false, e);
+}
+
+enum status keep_finished(struct keep *k, int segment, int finished, int rows,
+                          struct err *e)
+{
+    bool last = segment == k->segments;
+    struct keep_place p = {
+        .segment = last ? segment - 1 : segment, .rows = rows, .finished = finished};
+
+    return between_keep(k, &p, last, e);
+}
+
+enum status keep_wait(struct keep *k, struct err *e)
+{
+    struct checkpoint_news news;
+
+    if (!k->writer)
+        return ST_OK;
+    return news_tell(k, checkpoint_writer_wait(k->writer, &news, e), &news);
 }
 
 /* ---- the end --------------------------------------------------------------------- */

@@ -1,14 +1,14 @@
 /* keep.h - a run's checkpoints: when one is due, what goes in, and where a run goes on
  *
  * Checkpoints lie in "<output>.checkpoints" (engine/checkpoint/store.h) while a run
- * lasts and go when the video has its name. The folder is made by the first one: with
- * --checkpoint_every at the start, otherwise when a minute has passed, so a short run
- * leaves no trace. A run that finds checkpoints of another there refuses to start.
+ * lasts and go when the video has its name. A run that finds checkpoints of another
+ * there refuses to start. One is saved when the text is encoded, after every finished
+ * segment, when denoising is over, before a run ends early, and in between as
+ * --checkpoint_every says, or after the first row that ends a minute after the last.
  *
  * The question is asked before every row, by all ranks: has any rank been told to stop,
- * and does rank 0 want a checkpoint? Rank 0 then gets whole arrays into a snapshot and
- * a thread saves it. USR1 always gets a checkpoint before the end; INT, TERM and HUP
- * do where checkpoints have been begun.
+ * is time nearly up (limit.h), and does rank 0 want a checkpoint? Rank 0 then gets
+ * whole arrays into a snapshot and a thread saves it.
  *
  * A run that goes on reads the newest checkpoint on rank 0, decodes the finished
  * segments again, and starts at the row that was not done.
@@ -23,6 +23,7 @@
 #include "engine/dit/patch.h"
 #include "engine/pipeline/embeds.h"
 #include "engine/pipeline/job.h"
+#include "engine/pipeline/limit.h"
 
 #define KEEP_SUFFIX ".checkpoints"
 
@@ -30,12 +31,16 @@ struct keep_events {
     void *ctx;
     void (*note)(void *ctx, const char *event, const char *text); /* may be NULL */
     const volatile sig_atomic_t *stop;                            /* may be NULL */
+    struct limit limits[LIMITS];
     const char *config; /* JSON of all that changes the bytes */
     const char *launch; /* JSON of all that the launch was told */
 };
 
+/* Why a run must end, beside the numbers of signals. */
+enum { KEEP_TIME = 1000 };
+
 struct keep_word {
-    int32_t signal, due;
+    int32_t why, due;
 };
 
 struct keep {
@@ -47,7 +52,8 @@ struct keep {
     struct keep_word *words; /* [world size] */
     /* where the run goes on: on every rank; (0, 0) for a new one */
     int64_t segment, row;
-    bool final;             /* all segments are finished */
+    bool final; /* all segments are finished */
+    char from_name[CHECKPOINT_NAME_BYTES];
     struct checkpoint from; /* rank 0; arrays are there until the run is under way */
     /* of rank 0 */
     struct checkpoint_store *store;
@@ -58,7 +64,9 @@ struct keep {
     char whole_digest[DIGEST_HEX];
     double began, last; /* seconds: of this run, of the last checkpoint */
     int64_t rows_since;
-    double held_seconds; /* all snapshots so far */
+    struct limit_times times;
+    const struct limit *limit; /* that ends the run, or NULL */
+    double held_seconds;       /* all snapshots so far */
     int snapshots;
     /* what does not change while the run lasts, borrowed */
     const struct embeds *embeds;
@@ -109,9 +117,19 @@ enum status keep_latents(const struct keep *k, float *latents, int64_t finished,
 /* Does this run go on in the middle of the segment? */
 bool keep_continues(const struct keep *k, int segment);
 
-/* Before a row: *signal is nonzero when the run must end, *save when a checkpoint comes
+/* Before a row: *why is nonzero when the run must end, *save when a checkpoint comes
  * first. Collective. */
-enum status keep_ask(struct keep *k, bool *save, int *signal, struct err *e);
+enum status keep_ask(struct keep *k, bool *save, int *why, struct err *e);
+
+/* Rank 0, before anything is loaded: ST_STOPPED when there is no time for a row of the
+ * `rows` ones of the segment. */
+enum status keep_time(const struct keep *k, int rows, struct err *e);
+
+/* The error of a run that ends before row `row` of `rows`. */
+enum status keep_stopped(const struct keep *k, int row, int rows, struct err *e);
+
+/* Rank 0: what a row took, with all that came before it. */
+void keep_row(struct keep *k, double seconds);
 
 /* Rank 0: the snapshot to fill for row `row` of a segment of `size`, its state arrays
  * sized when row > 0; then send it off. A snapshot that is begun for a run that ends is
@@ -128,13 +146,14 @@ enum status keep_begin(struct keep *k, const struct keep_place *p,
                        struct checkpoint **out, struct err *e);
 enum status keep_end(struct keep *k, double seconds, bool wait, struct err *e);
 
-/* Rank 0: `segment` segments of the video are finished. Saved when `now`, or when a
- * checkpoint is due. */
-enum status keep_finished(struct keep *k, int segment, int finished, int rows, bool now,
+/* Rank 0: the text rows are there, of a new run; `segment` segments of the video are
+ * finished, the last of which had `rows` rows. Both are saved without waiting. */
+enum status keep_encoded(struct keep *k, int rows, struct err *e);
+enum status keep_finished(struct keep *k, int segment, int finished, int rows,
                           struct err *e);
 
-/* Rank 0: was the run told to stop in a way that a checkpoint is wanted? */
-bool keep_wanted(const struct keep *k);
+/* Rank 0: wait until what has been asked for is saved; for a run that ends. */
+enum status keep_wait(struct keep *k, struct err *e);
 
 /* Rank 0: nothing is being saved any more; then, when the video has its name,
  * checkpoints go. */

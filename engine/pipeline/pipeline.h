@@ -21,6 +21,7 @@
 
 #include "dist/mesh.h"
 #include "engine/pipeline/job.h"
+#include "engine/pipeline/limit.h"
 
 struct pipeline;
 struct spread_traffic; /* spread.h */
@@ -45,6 +46,7 @@ struct pipeline_events {
     void (*progress)(void *ctx, const struct pipeline_progress *p); /* may be NULL */
     /* Asked between steps; nonzero ends the run with ST_STOPPED. May be NULL. */
     const volatile sig_atomic_t *stop;
+    struct limit limits[LIMITS]; /* when to stop unasked; rank 0 looks at them */
     const char *job_json;    /* goes into the metadata of the output; may be NULL. It is
                               * also what a checkpoint must have been written for. */
     const char *launch_json; /* kept in checkpoints for `resume`; may be NULL */

@@ -342,7 +342,7 @@ static void decode_done(void *ctx, int latents, double seconds)
 }
 
 /* On the leader: latents of a finished segment to frames. A stop asked for while they
- * are decoded gets its checkpoint here. */
+ * are decoded waits for their checkpoint. */
 static enum status segment_finish(struct run *r, int i, struct err *e)
 {
     const struct segment *s = &r->g.segments.segment[i];
@@ -352,10 +352,9 @@ static enum status segment_finish(struct run *r, int i, struct err *e)
 
     frames_copy(r, r->latents, r->g.segments.total, s->first + s->prefix, r->segment,
                 s->frames, s->prefix, s->frames - s->prefix);
-    TRY(keep_finished(&r->keep, i + 1, done, segment_rows(r, i), false, e));
+    TRY(keep_finished(&r->keep, i + 1, done, segment_rows(r, i), e));
     st = film_segment(&r->film, &r->scratch, r->segment, &size, s->prefix, e);
-    if (st == ST_STOPPED && keep_wanted(&r->keep) &&
-        keep_finished(&r->keep, i + 1, done, segment_rows(r, i), true, e) != ST_OK)
+    if (st == ST_STOPPED && keep_wait(&r->keep, e) != ST_OK)
         return e->status;
     return st;
 }
@@ -613,6 +612,7 @@ static enum status keep_start(struct run *r, struct err *e)
                                  .launch = r->events->launch_json};
     struct keep *k = &r->keep;
 
+    memcpy(events.limits, r->events->limits, sizeof(events.limits));
     mesh_print(&r->g.mesh, r->mesh);
     k->mesh = r->mesh;
     k->precision = dtype_name(r->p->precision->operand);
@@ -622,6 +622,14 @@ static enum status keep_start(struct run *r, struct err *e)
     k->whole = size_of(r, r->g.segments.total);
     k->segments = r->g.segments.count;
     return keep_open(k, r->p->world, r->job, &events, e);
+}
+
+/* Of the segment that the run begins with. */
+static int rows_ahead(const struct run *r)
+{
+    int64_t i = r->keep.segment;
+
+    return segment_rows(r, i < r->g.segments.count ? (int)i : 0);
 }
 
 static enum status run_all(struct run *r, struct err *e)
@@ -635,6 +643,8 @@ static enum status run_all(struct run *r, struct err *e)
     TRY(schedule_init(&r->schedule, (enum solver)job->solver, (int)job->inference_steps,
                       job->shift, e));
     TRY(keep_start(r, e));
+    if (r->g.leads)
+        TRY(keep_time(&r->keep, rows_ahead(r), e));
     TRY(text_read(r, e));
     TRY(pipeline_load(r->p, !rows_given(r), r->events, e));
     TRY(memory_get(r, e));
@@ -642,6 +652,8 @@ static enum status run_all(struct run *r, struct err *e)
     if (r->g.leads)
         TRY(keep_model(&r->keep, r->p->kept_digest, r->p->digest, e));
     TRY(text_run(r, e));
+    if (r->g.leads)
+        TRY(keep_encoded(&r->keep, segment_rows(r, 0), e));
     TRY(noise_source_open(&r->noise, r->p->world, job, e));
     if (r->g.leads)
         TRY(film_start(r, e));

@@ -136,7 +136,7 @@ shift
 echo keep >small/kept.txt
 "$@" >../out 2>../err
 code=$?
-ls -A small | grep -v kept.txt
+ls -A small | grep -v 'kept.txt\|\.checkpoints$'
 exit $code
 END
 on_small_disk()

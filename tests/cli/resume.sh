@@ -124,10 +124,12 @@ rm -rf got.*
 how=$("$PROBE" signal 10 "denoise 5/" "$FF" "${ARGS[@]}" --output got.y4m \
     --save_latents got.h5 2>"$root/err")
 is "USR1: exit code" "$how" "exit 75"
-is "USR1: one checkpoint" "$(ls got.y4m.checkpoints | grep -c '^ck-')" 1
+is "USR1: of the text, and of the row" "$(ls got.y4m.checkpoints | grep -c '^ck-')" 2
 is "USR1: nothing half made" "$(find . -name '*.part*' -o -name '*.tmp' | wc -l)" 0
-cp -R got.y4m.checkpoints kept.y4m.checkpoints
+rm got.y4m.checkpoints/ck-0000-0000-*
 checkpoint=$(ls -d got.y4m.checkpoints/ck-*)
+
+cp -R got.y4m.checkpoints kept.y4m.checkpoints
 
 table <<END
 new run | 2 | "\${ARGS[@]}" --output got.y4m | framefleet resume 'got.y4m' goes on ; --force

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# signals.sh - stopped in the middle: nothing is left, and the signal ends the process
+# signals.sh - stopped in the middle: a checkpoint is left and nothing else
 . "$(dirname "$0")/lib.sh"
 
 # Long enough to be in the middle of it: thousands of steps, or of frames.
@@ -8,7 +8,8 @@ FRAMES=("$FF" generate "${BASE[@]}" --steps 1 --size 64x64 --num_frames 401)
 LONG=("$FF" generate "${SKY[@]}" --steps 20 --num_frames 801 --base_num_frames 17
     --overlap_history 5)
 
-# stops NAME SIGNAL WORD COMMAND...: after a line with WORD; then as it was before
+# stops NAME SIGNAL WORD COMMAND...: after a line with WORD; then as it was before, but
+# for checkpoints
 stops()
 {
     local name=$1 number=$2 word=$3 before how
@@ -16,9 +17,10 @@ stops()
     shift 3
     before=$(files)
     how=$(timeout 60 "$PROBE" signal "$number" "$word" "$@" 2>"$root/err")
-    is "$name: ends by the signal" "$how" "signal $number"
+    is "$name: exit code" "$how" "exit 75"
     is "$name: one line" "$(grep -c '^framefleet: ' "$root/err")" 1
     is "$name: says where" "$(grep -c '^framefleet: stopped on request' "$root/err")" 1
+    rm -rf ./*.checkpoints
     if [ "$before" == "$(files)" ]; then
         ok
     else
@@ -46,10 +48,10 @@ stops "while loading" 2 "load 1/" "${STEPS[@]}" --output a.y4m
 printf '{"output": "j1.y4m"}\n{"output": "j2.y4m", "steps": 1000, "guidance_scale": 1}\n' >two.json
 how=$("$PROBE" signal 2 "denoise 9/1000" "$FF" generate --model wan --prompt x \
     --size 48x16 --num_frames 5 --job two.json --threads 1 2>"$root/err")
-is "a launch of two: ends by the signal" "$how" "signal 2"
-is "a launch of two: what is there" "$(ls j?.y4m | tr '\n' ' ')" "j1.y4m "
+is "a launch of two: exit code" "$how" "exit 75"
+is "a launch of two: what is there" "$(ls -d j?.y4m* | tr '\n' ' ')" "j1.y4m j2.y4m.checkpoints "
 is "a launch of two: says which" "$(grep -c '^framefleet: job 2: stopped' "$root/err")" 1
-[ -z "$(find . -name '.*' ! -name .)" ] && ok || not_ok "a launch of two" "hidden files are left"
+[ -z "$(find . -name '.*' ! -name . ! -name '*.checkpoints')" ] && ok || not_ok "a launch of two" "hidden files are left"
 
 # Whoever reads our stderr may leave: the run goes on.
 "$FF" generate "${BASE[@]}" --output alone.y4m 2>&1 | head -1 >/dev/null

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# stopping.sh - when checkpoints are written, and runs that end because time is up
+. "$(dirname "$0")/lib.sh"
+
+PLAIN=(--model wan --prompt "A cat sits on the table." --size 128x96 --num_frames 9
+    --threads 1)
+LONG=(--model sky --prompt "Rain." --size 64x48 --num_frames 29 --steps 20
+    --base_num_frames 17 --overlap_history 5 --addnoise_condition 20 --threads 1)
+
+# goes_on NAME [FLAGS...]: the run of got.y4m ends, with the bytes of want.*
+goes_on()
+{
+    local name=$1
+
+    shift
+    run resume got.y4m "$@"
+    is "$name: resume" "$code" 0
+    same "$name: latents" want.h5 got.h5
+    same "$name: video" want.y4m got.y4m
+    [ ! -e got.y4m.checkpoints ] && ok || not_ok "$name" "checkpoints are left"
+}
+
+# saved PATTERN: how many checkpoints of such a name the last run has written
+saved()
+{
+    grep -c "^checkpoint ck-$1" "$root/err"
+}
+
+# A checkpoint after encoding, one after every segment, and one before the decoding.
+makes generate "${LONG[@]}" --output want.y4m --save_latents want.h5
+is "encoded" "$(saved 0000-0000-)" 1
+rows=$(grep -c '^denoise' "$root/err")
+last=$(grep '^checkpoint' "$root/err" | tail -1)
+[[ $last == "checkpoint ck-0001-00"* ]] && ok || not_ok "final" "the last is '$last'"
+[ $((10#${last:19:4})) -gt 0 ] && ok || not_ok "final" "has no rows: '$last'"
+
+# Every so many rows, or seconds.
+makes generate "${PLAIN[@]}" --steps 12 --output rows.y4m --checkpoint_every 4
+is "every 4 rows" "$(grep -c 'held the run up' "$root/err")" 1
+makes generate "${PLAIN[@]}" --steps 400 --output rows.y4m --force --checkpoint_every 0.001s
+many=$(sed -n 's/^\([0-9]*\) checkpoints held.*/\1/p' "$root/err")
+[ "$many" -ge 3 ] && ok || not_ok "every millisecond" "only $many checkpoints"
+makes generate "${PLAIN[@]}" --steps 12 --output rows.y4m --force --checkpoint_every 1000s
+is "every 1000 s" "$(sed -n 's/^\([0-9]*\) checkpoints held.*/\1/p' "$root/err")" 2
+rm -f rows.y4m
+echo '{"checkpoint_every": "90s"}' >text.json
+echo '{"checkpoint_every": 4}' >number.json
+makes generate "${PLAIN[@]}" --job text.json --print_job
+grep -q '"90s"' "$root/out" && ok || not_ok "job file" "90s is not printed"
+makes generate "${PLAIN[@]}" --job number.json --print_job
+
+# Time is up: --max_minutes, and the end of the allocation, by either name. What is
+# there goes on to the same bytes.
+ARGS=(generate "${PLAIN[@]}" --steps 400)
+makes "${ARGS[@]}" --output want.y4m --save_latents want.h5 --force
+
+# time_up NAME WORDS ARGS...
+time_up()
+{
+    local name=$1 words=$2
+
+    shift 2
+    rm -rf got.*
+    run "${ARGS[@]}" --output got.y4m --save_latents got.h5 "$@"
+    is "$name: exit code" "$code" 75
+    grep -q "^framefleet: stopped at row [1-9][0-9]* of 400: .*$words" "$root/err" && ok ||
+        not_ok "$name" "does not say why"
+    [ ! -e got.y4m ] && ok || not_ok "$name" "there is an output"
+    ls got.y4m.checkpoints | grep -q 'ck-0000-0[0-9]*[1-9][0-9]*-i1' && ok ||
+        not_ok "$name" "there is no checkpoint"
+}
+
+time_up "max_minutes" "are left of --max_minutes" --max_minutes 0.035
+goes_on "max_minutes" --max_minutes 0
+export FRAMEFLEET_JOB_END=$(($(date +%s) + 62))
+time_up "FRAMEFLEET_JOB_END" "are left of the allocation"
+unset FRAMEFLEET_JOB_END
+goes_on "FRAMEFLEET_JOB_END"
+export SLURM_JOB_END_TIME=$(($(date +%s) + 62)) FRAMEFLEET_JOB_END=1
+time_up "SLURM_JOB_END_TIME" "are left of the allocation"
+unset SLURM_JOB_END_TIME FRAMEFLEET_JOB_END
+goes_on "SLURM_JOB_END_TIME"
+
+# No time for a single row: said before anything is loaded, and nothing is there.
+FRAMEFLEET_JOB_END=$(($(date +%s) + 20)) run "${ARGS[@]}" --output none.y4m
+is "no time at all" "$code" 75
+grep -q 'before the first one of this launch' "$root/err" && ok || not_ok "no time" "not said"
+is "no time at all: loads nothing" "$(grep -c '^load' "$root/err")" 0
+is "no time at all: nothing is there" "$(ls -A | grep -c none)" 0
+for bad in 12x -3 1e9 N/A; do
+    SLURM_JOB_END_TIME=$bad run "${ARGS[@]}" --output none.y4m
+    refused "SLURM_JOB_END_TIME=$bad" 2 "impossible SLURM_JOB_END_TIME '$bad'"
+    FRAMEFLEET_JOB_END=$bad run "${ARGS[@]}" --output none.y4m
+    refused "FRAMEFLEET_JOB_END=$bad" 2 "impossible FRAMEFLEET_JOB_END '$bad'"
+done
+
+table <<'END'
+rows and a half | 2 | "${ARGS[@]}" --checkpoint_every 1.5 | impossible checkpoint_every '1.5' ; 90s
+minutes | 2 | "${ARGS[@]}" --checkpoint_every 4m | impossible checkpoint_every '4m'
+negative | 2 | "${ARGS[@]}" --max_minutes -1 | impossible max_minutes
+END
+
+# A job that a checkpoint cannot hold: said once at the start, refused when asked for.
+head -c 70000 /dev/zero | tr '\0' 'x' >long.txt
+BASE2=(generate --model wan --prompt_file long.txt --size 48x16 --num_frames 5 --steps 3
+    --threads 1 --output huge.y4m)
+makes "${BASE2[@]}"
+is "huge job: said" "$(grep -c '^warning: no checkpoints: the job is longer' "$root/err")" 1
+run "${BASE2[@]}" --force --checkpoint_every 2
+is "huge job: refused" "$code" 2
+
+done_testing
