@@ -53,6 +53,7 @@ struct ops {
 enum status ref_open(const struct ops_options *opt, struct ops *out, struct err *e);
 enum status cpu_open(const struct ops_options *opt, struct ops *out, struct err *e);
 enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err *e);
+enum status cuda_devices(int *out, struct err *e);
 /* Takes over `inner`. */
 enum status check_open(struct ops *inner, struct ops *out, struct err *e);
 

@@ -9,21 +9,32 @@
 
 /* ---- opening --------------------------------------------------------------------- */
 
-static const struct {
+struct named {
     const char *name;
     enum status (*open)(const struct ops_options *opt, struct ops *out, struct err *e);
-} backends[] = {
-    {"ref", ref_open},
-    {"cpu", cpu_open},
-    {"cuda", cuda_open},
+    enum status (*devices)(int *out, struct err *e); /* NULL: works on the host */
 };
 
-static enum status plain_open(const char *name, const struct ops_options *opt,
-                              struct ops *out, struct err *e)
+static const struct named backends[] = {
+    {"ref", ref_open, NULL},
+    {"cpu", cpu_open, NULL},
+    {"cuda", cuda_open, cuda_devices},
+};
+
+static const char prefix[] = "check:";
+
+static bool prefixed(const char *name)
+{
+    return strncmp(name, prefix, sizeof(prefix) - 1) == 0;
+}
+
+static enum status plain_find(const char *name, const struct named **out, struct err *e)
 {
     for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
-        if (strcmp(name, backends[i].name) == 0)
-            return backends[i].open(opt, out, e);
+        if (strcmp(name, backends[i].name) == 0) {
+            *out = &backends[i];
+            return ST_OK;
+        }
     }
     return err_set(e, ST_USAGE,
                    "unknown backend '%s', known are ref, cpu and cuda, "
@@ -31,14 +42,33 @@ static enum status plain_open(const char *name, const struct ops_options *opt,
                    name);
 }
 
+enum status ops_devices(const char *name, int *out, struct err *e)
+{
+    const struct named *b;
+
+    TRY(plain_find(name + (prefixed(name) ? sizeof(prefix) - 1 : 0), &b, e));
+    if (b->devices)
+        return b->devices(out, e);
+    *out = 0;
+    return ST_OK;
+}
+
+static enum status plain_open(const char *name, const struct ops_options *opt,
+                              struct ops *out, struct err *e)
+{
+    const struct named *b;
+
+    TRY(plain_find(name, &b, e));
+    return b->open(opt, out, e);
+}
+
 static enum status named_open(const char *name, const struct ops_options *opt,
                               struct ops *out, struct err *e)
 {
-    static const char prefix[] = "check:";
     struct ops inner;
     enum status st;
 
-    if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
+    if (!prefixed(name))
         return plain_open(name, opt, out, e);
     TRY(plain_open(name + sizeof(prefix) - 1, opt, &inner, e));
     st = check_open(&inner, out, e);

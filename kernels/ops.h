@@ -58,7 +58,12 @@ struct ops_facts {
     enum mem_space space;    /* where tensors of this backend live */
     int64_t granule_tokens;  /* shard boundaries are multiples of this */
     unsigned operand_dtypes; /* bit 1 << dtype for each operand type it runs */
+    const char *device;      /* what tells its device from all others, also on other
+                              * machines ("GPU-6a0b…"); NULL: the host */
 };
+
+/* Devices that the named backend can be opened on here; 0: it works on the host. */
+enum status ops_devices(const char *name, int *out, struct err *e);
 
 /* Open a backend by name: "ref", "cpu", "check:ref", "check:cpu", "cuda". One that is
  * not compiled in gives ST_UNBUILT, an unknown name ST_USAGE. ops_close(NULL) is

@@ -7,3 +7,9 @@ enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err
     (void)out;
     return err_set(e, ST_UNBUILT, "backend 'cuda' is not built into this program");
 }
+
+enum status cuda_devices(int *out, struct err *e)
+{
+    (void)out;
+    return err_set(e, ST_UNBUILT, "backend 'cuda' is not built into this program");
+}

@@ -1,10 +1,14 @@
 /* cuda.c - the CUDA backend: its state, memory, streams and table of ops */
 #include "kernels/cuda/cuda.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "kernels/base/clock.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/stream.h"
 
 enum status cuda_said(cudaError_t code, const char *what, struct err *e)
 {
@@ -80,10 +84,37 @@ static void cuda_queue_close(void *self, struct queue *q)
     free(q);
 }
 
+/* Polls at first, so that short work is noticed at once, then sleeps in between. */
+static void give_way(double waited)
+{
+    static const double poll_seconds = 200e-6;
+    static const struct timespec nap = {0, 50000};
+
+    if (waited < poll_seconds)
+        sched_yield();
+    else
+        nanosleep(&nap, NULL);
+}
+
+static enum status stream_wait(const struct cuda *c, cudaStream_t stream, struct err *e)
+{
+    double since = clock_seconds();
+    cudaError_t code;
+
+    if (!c->look)
+        return cuda_said(cudaStreamSynchronize(stream), "wait", e);
+    while ((code = cudaStreamQuery(stream)) == cudaErrorNotReady) {
+        cudaGetLastError();
+        TRY(c->look(c->look_self, e));
+        give_way(clock_seconds() - since);
+    }
+    return cuda_said(code, "wait", e);
+}
+
 static enum status cuda_queue_wait(void *self, struct queue *q, struct err *e)
 {
     TRY(device_enter(self, "wait", e));
-    TRY(cuda_said(cudaStreamSynchronize(q->stream), "wait", e));
+    TRY(stream_wait(self, q->stream, e));
     stage_deliver(&q->stage);
     return ST_OK;
 }
@@ -127,6 +158,27 @@ static enum status cuda_event_await(void *self, struct queue *q, struct event *e
 {
     TRY(device_enter(self, "event", e));
     return cuda_said(cudaStreamWaitEvent(q->stream, ev->event, 0), "event", e);
+}
+
+/* ---- beside NCCL ---------------------------------------------------------------- */
+
+int cuda_device_of(const struct ops *ops)
+{
+    return ((const struct cuda *)ops->self)->device;
+}
+
+cudaStream_t cuda_stream_of(struct queue *q)
+{
+    return q->stream;
+}
+
+void cuda_watch(struct ops *ops, enum status (*look)(void *self, struct err *e),
+                void *self)
+{
+    struct cuda *c = ops->self;
+
+    c->look = look;
+    c->look_self = self;
 }
 
 /* ---- ops ----------------------------------------------------------------------- */
@@ -243,12 +295,36 @@ static const struct backend cuda_backend = {
 #undef CUDA_FILL
 };
 
-/* The model of the gpu, and the version of the library that chooses algorithms. */
-static enum status machine_name(const struct cuda *c, struct ops *out, struct err *e)
+enum status cuda_devices(int *out, struct err *e)
+{
+    return cuda_said(cudaGetDeviceCount(out), "cannot count gpus", e);
+}
+
+/* The identity as nvidia-smi writes it: GPU-, then 4, 2, 2, 2 and 6 bytes. */
+static void device_name(const cudaUUID_t *id, char text[DEVICE_TEXT])
+{
+    size_t at = (size_t)snprintf(text, DEVICE_TEXT, "GPU");
+
+    for (int i = 0; i < 16; i++) {
+        bool dash = i == 0 || i == 4 || i == 6 || i == 8 || i == 10;
+
+        at += (size_t)snprintf(text + at, DEVICE_TEXT - at, "%s%02x", dash ? "-" : "",
+                               (unsigned)(unsigned char)id->bytes[i]);
+    }
+}
+
+/* The model of the gpu, and the version of the library that chooses algorithms, are what
+ * computes; the identity tells this gpu from its like. */
+static enum status device_facts(struct cuda *c, struct ops *out, struct err *e)
 {
     struct cudaDeviceProp prop;
 
-    TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot ask the gpu", e));
+    TRY(device_enter(c, "cannot open the gpu", e));
+    TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot open the gpu", e));
+    c->hopper = prop.major == 9;
+    device_name(&prop.uuid, c->name);
+    c->table = cuda_backend;
+    c->table.facts.device = c->name;
     snprintf(out->machine, sizeof(out->machine), "%.26s, cublasLt %zu", prop.name,
              cublasLtGetVersion());
     return ST_OK;
@@ -258,24 +334,16 @@ enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err
 {
     struct cuda *c = calloc(1, sizeof(*c));
     enum status st;
-    int major;
 
     if (!c)
         return err_set(e, ST_RESOURCE, "no memory for the cuda backend");
     c->device = opt->device;
-    TRY_GOTO(st, device_enter(c, "cannot open the gpu", e), err_free);
-    TRY_GOTO(st,
-             cuda_said(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor,
-                                              c->device),
-                       "cannot open the gpu", e),
-             err_free);
-    c->hopper = major == 9;
-    TRY_GOTO(st, machine_name(c, out, e), err_free);
+    TRY_GOTO(st, device_facts(c, out, e), err_free);
     if (cublasLtCreate(&c->blas) != CUBLAS_STATUS_SUCCESS) {
         st = err_set(e, ST_DEVICE, "cannot open cuBLASLt on gpu %d", c->device);
         goto err_free;
     }
-    out->backend = &cuda_backend;
+    out->backend = &c->table;
     out->self = c;
     return ST_OK;
 

@@ -21,7 +21,13 @@ struct gemm_plan {
     cublasLtMatmulAlgo_t algo;
 };
 
+enum { DEVICE_TEXT = 48 };
+
 struct cuda {
+    struct backend table; /* the one of all, with this device's facts */
+    char name[DEVICE_TEXT];
+    enum status (*look)(void *self, struct err *e); /* stream.h; NULL: none */
+    void *look_self;
     int device;
     bool hopper; /* compute capability 9.0 */
     cublasLtHandle_t blas;
