@@ -23,3 +23,20 @@ if(NOT FF_CUDA STREQUAL "off")
   endif()
 endif()
 message(STATUS "CUDA backend: ${FF_HAVE_CUDA}")
+
+# FF_HAVE_NCCL: can several GPUs work together? NCCL's header is beside the compiler's or
+# the system's; the library may lack its plain name (a Python wheel has libnccl.so.2).
+set(FF_HAVE_NCCL OFF)
+if(FF_HAVE_CUDA)
+  find_path(FF_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} $ENV{NCCL_HOME}/include)
+  find_library(FF_NCCL_LIBRARY NAMES nccl libnccl.so.2
+    HINTS ${CUDAToolkit_LIBRARY_DIR} $ENV{NCCL_HOME}/lib)
+  if(FF_NCCL_INCLUDE AND FF_NCCL_LIBRARY)
+    add_library(nccl UNKNOWN IMPORTED)
+    set_target_properties(nccl PROPERTIES
+      IMPORTED_LOCATION ${FF_NCCL_LIBRARY}
+      INTERFACE_INCLUDE_DIRECTORIES ${FF_NCCL_INCLUDE})
+    set(FF_HAVE_NCCL ON)
+  endif()
+endif()
+message(STATUS "NCCL transport: ${FF_HAVE_NCCL}")

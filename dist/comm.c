@@ -8,9 +8,9 @@
 
 #include "dist/comm_transport.h"
 #include "kernels/base/clock.h"
+#include "kernels/ops.h"
 
-static const struct comm_transport *const transports[] = {&comm_self, &comm_mpi,
-                                                          &comm_nccl};
+static const struct comm_transport *const transports[] = {&comm_self, &comm_mpi};
 
 enum { N_TRANSPORTS = sizeof(transports) / sizeof(transports[0]) };
 
@@ -29,7 +29,7 @@ static const double slow_bytes_per_second = 100e6;
 
 static enum status with_flight(struct comm *c, struct comm **out, struct err *e)
 {
-    enum status st = comm_flight_create(c, &c->own, e);
+    enum status st = c->host ? ST_OK : comm_flight_create(c, &c->own, e);
 
     if (st != ST_OK) {
         c->transport->close(c);
@@ -50,6 +50,18 @@ enum status comm_open(const char *transport, struct comm **out, struct err *e)
         }
     }
     return err_set(e, ST_USAGE, "no transport is called '%s'", transport);
+}
+
+enum status comm_open_over(struct comm *host, struct ops *ops, struct comm **out,
+                           struct err *e)
+{
+    struct comm *c;
+
+    if (ops_facts(ops)->space == MEM_HOST)
+        return comm_split(host, 0, comm_rank(host), out, e);
+    TRY(comm_nccl.over(host, ops, &c, e));
+    *out = c;
+    return ST_OK;
 }
 
 enum status comm_split(struct comm *c, int color, int key, struct comm **out,
@@ -80,6 +92,12 @@ void comm_close(struct comm *c)
     c->transport->close(c);
 }
 
+void comm_abort(struct comm *c)
+{
+    if (c && c->transport->abort)
+        c->transport->abort(c);
+}
+
 int comm_rank(const struct comm *c)
 {
     return c->rank;
@@ -95,9 +113,22 @@ const char *comm_transport(const struct comm *c)
     return c->transport->name;
 }
 
-const struct comm_stats *comm_stats(const struct comm *c)
+const struct comm_stats *comm_stats(struct comm *c)
 {
+    if (c->transport->count)
+        c->transport->count(c);
     return &c->stats;
+}
+
+bool comm_over_device(const struct comm *c)
+{
+    return c->host != NULL;
+}
+
+/* Where what is in host memory goes. */
+static struct comm *in_host(struct comm *c)
+{
+    return c->host ? c->host : c;
 }
 
 enum status comm_flight_create(struct comm *c, struct comm_flight **out, struct err *e)
@@ -115,11 +146,16 @@ void comm_flight_destroy(struct comm_flight *f)
 
 /* ---- pieces ---------------------------------------------------------------------- */
 
-static void copy_own(struct comm_piece to, struct comm_piece from)
+static enum status copy_own(struct comm_flight *f, struct comm_piece to,
+                            struct comm_piece from, struct err *e)
 {
     assert(to.bytes == from.bytes);
-    if (to.bytes > 0 && to.data != from.data)
-        memmove(to.data, from.data, from.bytes);
+    if (to.bytes == 0 || to.data == from.data)
+        return ST_OK;
+    if (f->comm->transport->copy)
+        return f->comm->transport->copy(f, to, from, e);
+    memmove(to.data, from.data, from.bytes);
+    return ST_OK;
 }
 
 static enum status check_size(struct comm_piece p, struct err *e)
@@ -184,55 +220,92 @@ static enum status post_all(struct comm_flight *f, const struct comm_piece *send
 
         TRY(post_send(f, to, send[same ? 0 : to], e));
     }
-    copy_own(receive[c->rank], send[same ? 0 : c->rank]);
-    return ST_OK;
+    return copy_own(f, receive[c->rank], send[same ? 0 : c->rank], e);
 }
 
+/* Seconds of the host count where it waits; among devices it does not. */
 static enum status count_time(struct comm_flight *f, double since, enum status st)
 {
-    f->comm->stats.seconds += clock_seconds() - since;
+    if (!f->comm->host)
+        f->comm->stats.seconds += clock_seconds() - since;
     return st;
 }
 
-enum status comm_alltoall_begin(struct comm_flight *f, const struct comm_piece *send,
+static enum status start(struct comm_flight *f, struct queue *q, struct err *e)
+{
+    return f->comm->transport->start ? f->comm->transport->start(f, q, e) : ST_OK;
+}
+
+static enum status commit(struct comm_flight *f, struct err *e)
+{
+    return f->comm->transport->commit ? f->comm->transport->commit(f, e) : ST_OK;
+}
+
+static enum status exchange(struct comm_flight *f, struct queue *q,
+                            const struct comm_piece *send, bool same,
+                            const struct comm_piece *receive, struct err *e)
+{
+    TRY(start(f, q, e));
+    TRY(post_all(f, send, same, receive, e));
+    return commit(f, e);
+}
+
+enum status comm_alltoall_begin(struct comm_flight *f, struct queue *q,
+                                const struct comm_piece *send,
                                 const struct comm_piece *receive, struct err *e)
 {
     double since = clock_seconds();
 
-    return count_time(f, since, post_all(f, send, false, receive, e));
+    return count_time(f, since, exchange(f, q, send, false, receive, e));
 }
 
-enum status comm_allgather_begin(struct comm_flight *f, struct comm_piece send,
+enum status comm_allgather_begin(struct comm_flight *f, struct queue *q,
+                                 struct comm_piece send,
                                  const struct comm_piece *receive, struct err *e)
 {
     double since = clock_seconds();
 
-    return count_time(f, since, post_all(f, &send, true, receive, e));
+    return count_time(f, since, exchange(f, q, &send, true, receive, e));
 }
 
-static enum status shift(struct comm_flight *f, struct comm_piece send,
-                         struct comm_piece receive, struct err *e)
+static enum status post_shift(struct comm_flight *f, struct comm_piece send,
+                              struct comm_piece receive, struct err *e)
 {
     const struct comm *c = f->comm;
 
-    if (c->size == 1) {
-        copy_own(receive, send);
-        return ST_OK;
-    }
+    if (c->size == 1)
+        return copy_own(f, receive, send, e);
     TRY(post_receive(f, (c->rank + c->size - 1) % c->size, receive, e));
     return post_send(f, (c->rank + 1) % c->size, send, e);
 }
 
-enum status comm_shift_begin(struct comm_flight *f, struct comm_piece send,
-                             struct comm_piece receive, struct err *e)
+static enum status shift(struct comm_flight *f, struct queue *q, struct comm_piece send,
+                         struct comm_piece receive, struct err *e)
+{
+    TRY(start(f, q, e));
+    TRY(post_shift(f, send, receive, e));
+    return commit(f, e);
+}
+
+enum status comm_shift_begin(struct comm_flight *f, struct queue *q,
+                             struct comm_piece send, struct comm_piece receive,
+                             struct err *e)
 {
     double since = clock_seconds();
 
-    return count_time(f, since, shift(f, send, receive, e));
+    return count_time(f, since, shift(f, q, send, receive, e));
 }
 
-enum status comm_sum_begin(struct comm_flight *f, int64_t *values, int64_t n,
-                           struct err *e)
+static enum status add_up(struct comm_flight *f, struct queue *q, int64_t *values,
+                          int64_t n, struct err *e)
+{
+    TRY(start(f, q, e));
+    TRY(f->comm->transport->sum(f, values, n, e));
+    return commit(f, e);
+}
+
+enum status comm_sum_begin(struct comm_flight *f, struct queue *q, int64_t *values,
+                           int64_t n, struct err *e)
 {
     struct comm_piece p = {values, (size_t)n * sizeof(*values)};
     struct comm_stats *stats = &f->comm->stats;
@@ -246,7 +319,7 @@ enum status comm_sum_begin(struct comm_flight *f, int64_t *values, int64_t n,
     stats->messages++;
     stats->sent_bytes += p.bytes;
     stats->received_bytes += p.bytes;
-    return count_time(f, since, f->comm->transport->sum(f, values, n, e));
+    return count_time(f, since, add_up(f, q, values, n, e));
 }
 
 /* ---- waiting --------------------------------------------------------------------- */
@@ -264,7 +337,7 @@ static void give_way(double waited)
     nanosleep(&t, NULL);
 }
 
-enum status comm_end(struct comm_flight *f, struct err *e)
+enum status comm_end(struct comm_flight *f, struct queue *q, struct err *e)
 {
     double since = clock_seconds(), idle_since = since;
     double moving_until = since + (double)f->bytes / slow_bytes_per_second;
@@ -272,6 +345,8 @@ enum status comm_end(struct comm_flight *f, struct err *e)
     enum status st;
 
     f->bytes = 0;
+    if (f->comm->transport->join)
+        return f->comm->transport->join(f, q, e);
     for (;;) {
         double before = clock_seconds(), after;
 
@@ -288,21 +363,24 @@ enum status comm_end(struct comm_flight *f, struct err *e)
 enum status comm_alltoall(struct comm *c, const struct comm_piece *send,
                           const struct comm_piece *receive, struct err *e)
 {
-    TRY(comm_alltoall_begin(c->own, send, receive, e));
-    return comm_end(c->own, e);
+    c = in_host(c);
+    TRY(comm_alltoall_begin(c->own, NULL, send, receive, e));
+    return comm_end(c->own, NULL, e);
 }
 
 enum status comm_allgather(struct comm *c, struct comm_piece send,
                            const struct comm_piece *receive, struct err *e)
 {
-    TRY(comm_allgather_begin(c->own, send, receive, e));
-    return comm_end(c->own, e);
+    c = in_host(c);
+    TRY(comm_allgather_begin(c->own, NULL, send, receive, e));
+    return comm_end(c->own, NULL, e);
 }
 
 enum status comm_sum(struct comm *c, int64_t *values, int64_t n, struct err *e)
 {
-    TRY(comm_sum_begin(c->own, values, n, e));
-    return comm_end(c->own, e);
+    c = in_host(c);
+    TRY(comm_sum_begin(c->own, NULL, values, n, e));
+    return comm_end(c->own, NULL, e);
 }
 
 static void count_broadcast(struct comm *c, int root, size_t bytes)
@@ -320,20 +398,22 @@ enum status comm_broadcast(struct comm *c, int root, void *data, size_t bytes,
 {
     struct comm_piece all = {data, c->size > 1 ? bytes : 0}, m;
 
+    c = in_host(c);
     while (all.bytes > 0) {
         m = next_message(&all);
         count_broadcast(c, root, m.bytes);
         c->own->bytes = m.bytes;
         TRY(c->transport->broadcast(c->own, root, m, e));
-        TRY(comm_end(c->own, e));
+        TRY(comm_end(c->own, NULL, e));
     }
     return ST_OK;
 }
 
 enum status comm_barrier(struct comm *c, struct err *e)
 {
+    c = in_host(c);
     TRY(c->transport->barrier(c->own, e));
-    return comm_end(c->own, e);
+    return comm_end(c->own, NULL, e);
 }
 
 /* A failed rank's word is rank * 256 + status: the lowest rank has the least. */
@@ -342,8 +422,9 @@ enum status comm_agree(struct comm *c, enum status mine, enum status *all,
 {
     int word = mine == ST_OK ? COMM_AGREED : c->rank * 256 + (int)mine;
 
+    c = in_host(c);
     TRY(c->transport->least(c->own, &word, e));
-    TRY(comm_end(c->own, e));
+    TRY(comm_end(c->own, NULL, e));
     *all = word == COMM_AGREED ? ST_OK : (enum status)(word % 256);
     *first_failed = word == COMM_AGREED ? -1 : word / 256;
     return ST_OK;

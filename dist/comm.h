@@ -5,18 +5,20 @@
  *
  *     self   one rank, no library: a run without mpirun or srun
  *     mpi    host memory, any number of ranks
- *     nccl   device memory; not built in yet
+ *     nccl   memory of a GPU, any number of ranks, each with a GPU of its own
  *
  * Life:
  *
  *     TRY(comm_open("mpi", &world, e));
- *     TRY(comm_split(world, color, key, &group, e));
+ *     TRY(comm_open_over(world, ops, &all, e));         where the tensors of ops are
+ *     TRY(comm_split(all, color, key, &group, e));
  *     TRY(comm_flight_create(group, &f, e));
- *     TRY(comm_alltoall_begin(f, send, receive, e));    parts travel …
+ *     TRY(comm_alltoall_begin(f, q, send, receive, e)); parts travel …
  *     …                                                 … while this is worked on
- *     TRY(comm_end(f, e));                              all have arrived
+ *     TRY(comm_end(f, q, e));                           all have arrived
  *     comm_flight_destroy(f);
  *     comm_close(group);
+ *     comm_close(all);
  *     comm_close(world);
  *
  * Payload is bytes; a piece is a place and a length, and sender and receiver must mean
@@ -26,6 +28,13 @@
  * A flight is one exchange under way. It is made once, used again and again, and begin
  * and end allocate nothing of ours. Several flights of one communicator may be under
  * way: every rank begins them in the same order, and ends them in any.
+ *
+ * Queues. An exchange of a flight begins when the work put on `q` before it is done,
+ * and work that is put on `q` after the end begins when all has arrived. Among devices
+ * neither call waits: the exchange runs beside the queue, and errors surface where the
+ * queue is waited for. In host memory `q` is an immediate queue, or NULL, and comm_end
+ * returns when all has arrived. The calls without a flight move host memory and wait,
+ * on every transport.
  *
  * Waiting gives the core away: a wait first polls and yields for a moment, then sleeps
  * for a part of the time it has waited already, 2 ms at most. So a rank may stand in a
@@ -37,6 +46,7 @@
 #ifndef DIST_COMM_H
 #define DIST_COMM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +54,8 @@
 
 struct comm;
 struct comm_flight;
+struct ops;   /* kernels/ops.h */
+struct queue; /* likewise */
 
 /* The most bytes of one message, and of one piece. */
 #define COMM_MESSAGE_BYTES ((size_t)64 << 20)
@@ -56,7 +68,8 @@ struct comm_flight;
 struct comm_stats {
     uint64_t sent_bytes, received_bytes;
     uint64_t messages; /* sent */
-    double seconds;    /* spent in begin and in waiting */
+    double seconds;    /* spent in begin and in waiting; on devices: that queues stood
+                        * waiting for an end, as far as they are past it */
 };
 
 struct comm_piece {
@@ -66,10 +79,18 @@ struct comm_piece {
 
 /* ---- making ---------------------------------------------------------------------- */
 
-/* All ranks of this launch, through the named transport. "mpi" starts MPI when nobody
- * has, and the comm_close of that communicator ends it. Unknown name: ST_USAGE; not
- * compiled in: ST_UNBUILT. Collective over the launch. */
+/* All ranks of this launch in host memory: "mpi" or "self", other names are ST_USAGE.
+ * "mpi" starts MPI when nobody has, and the comm_close of that communicator ends it.
+ * Collective over the launch. */
 enum status comm_open(const char *transport, struct comm **out, struct err *e);
+
+/* The ranks of `host` once more, for flights in the memory of `ops` (borrowed for the
+ * life of the communicator and of those that are split from it). Where `ops` works on
+ * the host that is its own transport; among GPUs nccl: ST_UNBUILT when that is not
+ * compiled in, ST_DEVICE when the GPUs do not connect in 120 s. A rank alone fails
+ * without the others: they may wait for it. Collective. */
+enum status comm_open_over(struct comm *host, struct ops *ops, struct comm **out,
+                           struct err *e);
 
 /* Ranks that name the same color, in the order of key, then of rank. Ranks with a
  * negative color get *out = NULL. Collective. */
@@ -82,11 +103,20 @@ enum status comm_split_node(struct comm *c, struct comm **out, struct err *e);
 /* NULL is fine. Collective, and no flight of it may be under way. */
 void comm_close(struct comm *c);
 
+/* Give up what is under way on devices, here and in all communicators that share the
+ * device, because a rank has failed: returns within 5 seconds, and then only comm_close
+ * is left to do. Nothing to do in host memory. NULL is fine. Not collective, but every
+ * rank that lives must call it or end. */
+void comm_abort(struct comm *c);
+
 /* Not collective. */
 int comm_rank(const struct comm *c);
 int comm_size(const struct comm *c);
 const char *comm_transport(const struct comm *c);
-const struct comm_stats *comm_stats(const struct comm *c);
+const struct comm_stats *comm_stats(struct comm *c);
+
+/* Do its flights move memory of a device? Not collective. */
+bool comm_over_device(const struct comm *c);
 
 /* ---- exchanges that overlap ------------------------------------------------------ */
 
@@ -98,28 +128,31 @@ void comm_flight_destroy(struct comm_flight *f);
 
 /* send[p] goes to rank p, receive[p] comes from it; arrays of comm_size pieces that are
  * read before begin returns, memory that must stay until the end. Collective. */
-enum status comm_alltoall_begin(struct comm_flight *f, const struct comm_piece *send,
+enum status comm_alltoall_begin(struct comm_flight *f, struct queue *q,
+                                const struct comm_piece *send,
                                 const struct comm_piece *receive, struct err *e);
 
 /* `send` goes to every rank, receive[p] comes from rank p. Collective. */
-enum status comm_allgather_begin(struct comm_flight *f, struct comm_piece send,
+enum status comm_allgather_begin(struct comm_flight *f, struct queue *q,
+                                 struct comm_piece send,
                                  const struct comm_piece *receive, struct err *e);
 
 /* One step of a ring: `send` goes to rank + 1, `receive` comes from rank - 1, round the
  * end. A ring of one rank copies. Collective. */
-enum status comm_shift_begin(struct comm_flight *f, struct comm_piece send,
-                             struct comm_piece receive, struct err *e);
+enum status comm_shift_begin(struct comm_flight *f, struct queue *q,
+                             struct comm_piece send, struct comm_piece receive,
+                             struct err *e);
 
 /* values[i] becomes the sum over all ranks; integers, so that the order of adding does
  * not matter. Collective. */
-enum status comm_sum_begin(struct comm_flight *f, int64_t *values, int64_t n,
-                           struct err *e);
+enum status comm_sum_begin(struct comm_flight *f, struct queue *q, int64_t *values,
+                           int64_t n, struct err *e);
 
-/* Wait until everything that was begun on `f` is done; none begun is fine.
+/* What was begun on `f` is done before anything that follows; none begun is fine.
  * Collective. */
-enum status comm_end(struct comm_flight *f, struct err *e);
+enum status comm_end(struct comm_flight *f, struct queue *q, struct err *e);
 
-/* ---- the same, waited for -------------------------------------------------------- */
+/* ---- the same in host memory, waited for ----------------------------------------- */
 
 /* Collective, each. */
 enum status comm_alltoall(struct comm *c, const struct comm_piece *send,

@@ -6,11 +6,16 @@
  *     comm.c        pieces to messages, copies to oneself, counting, waiting
  *     comm_self.c   one rank: nothing ever leaves it
  *     comm_mpi.c    requests of MPI
- *     comm_nccl.c   the third seat
+ *     comm_nccl.c   a stream beside the queues; comm_nccl_absent.c where not built
  *
  * send, receive, broadcast, sum, barrier and agree start work that `test` finds done;
  * none of them waits. One flight carries one piece to and one from every peer, each in
  * up to COMM_PIECE_BYTES / COMM_MESSAGE_BYTES messages, or one of the others.
+ *
+ * A transport of device memory stands on a communicator of the same ranks in host
+ * memory, which does broadcast, barrier and agree, and all that has no flight. It has
+ * no `test` either, but the functions of the second half: `start` before the messages,
+ * copies and sums of a begin, `commit` behind them, `join` in the end.
  */
 #ifndef DIST_COMM_TRANSPORT_H
 #define DIST_COMM_TRANSPORT_H
@@ -45,13 +50,24 @@ struct comm_transport {
     enum status (*least)(struct comm_flight *f, int *word, struct err *e);
     enum status (*barrier)(struct comm_flight *f, struct err *e);
     enum status (*test)(struct comm_flight *f, bool *done, struct err *e);
+
+    enum status (*over)(struct comm *host, struct ops *ops, struct comm **out,
+                        struct err *e);
+    enum status (*start)(struct comm_flight *f, struct queue *q, struct err *e);
+    enum status (*copy)(struct comm_flight *f, struct comm_piece to,
+                        struct comm_piece from, struct err *e);
+    enum status (*commit)(struct comm_flight *f, struct err *e);
+    enum status (*join)(struct comm_flight *f, struct queue *q, struct err *e);
+    void (*count)(struct comm *c); /* bring the stats up to date */
+    void (*abort)(struct comm *c);
 };
 
 struct comm {
     const struct comm_transport *transport;
     int rank, size;
     struct comm_stats stats;
-    struct comm_flight *own; /* of the functions that wait */
+    struct comm *host;       /* of a transport of device memory; owned */
+    struct comm_flight *own; /* of the functions that wait; NULL with `host` */
 };
 
 struct comm_flight {

@@ -284,12 +284,12 @@ static enum status attend_at(struct ring *r, struct queue *q, int i, struct err 
 }
 
 /* The block of step i goes on, that of step i + 1 comes. */
-static enum status shift_begin(struct ring *r, int i, struct err *e)
+static enum status shift_begin(struct ring *r, struct queue *q, int i, struct err *e)
 {
     struct comm_piece send = {r->buffer[i % 2], r->bytes[i]};
     struct comm_piece receive = {r->buffer[(i + 1) % 2], r->bytes[i + 1]};
 
-    return comm_shift_begin(r->flight, send, receive, e);
+    return comm_shift_begin(r->flight, q, send, receive, e);
 }
 
 /* The running result in fp32 to the wanted format, where that is another. */
@@ -317,10 +317,10 @@ enum status ring_attend(struct ring *r, struct queue *q, struct err *e)
         bool more = i + 1 < r->shape.size;
 
         if (more)
-            TRY(shift_begin(r, i, e)); /* block i + 1 travels … */
-        TRY(attend_at(r, q, i, e));    /* … while block i is used */
+            TRY(shift_begin(r, q, i, e)); /* block i + 1 travels … */
+        TRY(attend_at(r, q, i, e));       /* … while block i is used */
         if (more)
-            TRY(comm_end(r->flight, e));
+            TRY(comm_end(r->flight, q, e));
     }
     return finish(r, q, e);
 }

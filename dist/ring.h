@@ -51,7 +51,8 @@ struct part ring_result(const struct ring *r, int shard);
 /* Scratch memory that the queue must have. Not collective. */
 size_t ring_workspace(const struct ring *r);
 
-/* Use `comm` (borrowed; may be NULL for one rank) from now on. Not collective. */
+/* Use `comm` (borrowed; may be NULL for one rank), whose flights must move memory of
+ * the ring's space, from now on. Not collective. */
 enum status ring_start(struct ring *r, struct comm *comm, struct err *e);
 
 /* Own heads of the own block's queries against all blocks. Collective. */

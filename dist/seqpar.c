@@ -35,8 +35,9 @@ struct seqpar {
     struct ring *ring;
     struct swap swap[PART_KINDS];
 
-    struct tensor key_sum; /* i64 [heads*head_dim + 1]: sums, then the count */
-    struct tensor zero;    /* i64, the same length */
+    struct tensor key_sum;      /* i64 [heads*head_dim + 1]: sums, then the count */
+    struct tensor zero;         /* i64, the same length */
+    struct comm_flight *adding; /* of key_sum; NULL: one rank */
 };
 
 /* ---- groups --------------------------------------------------------------------- */
@@ -180,6 +181,7 @@ void seqpar_destroy(struct seqpar *sp)
         free(sp->swap[k].token_side);
         free(sp->swap[k].head_side);
     }
+    comm_flight_destroy(sp->adding);
     ring_destroy(sp->ring);
     free(sp);
 }
@@ -254,8 +256,12 @@ static enum status start_flights(struct seqpar *sp, struct err *e)
     if (!g->comms)
         return err_set(e, ST_USAGE, "%d ranks cannot share a sequence without talking",
                        size_of(g));
-    if (sp->formats.space != MEM_HOST)
-        return err_set(e, ST_UNBUILT, "sharing a sequence among devices is not built");
+    if (comm_over_device(g->comms->sequence) != (sp->formats.space != MEM_HOST))
+        return err_set(e, ST_USAGE,
+                       "%d ranks cannot share a sequence through other memory than "
+                       "that of backend '%s'",
+                       size_of(g), ops_facts(sp->ops)->name);
+    TRY(comm_flight_create(g->comms->sequence, &sp->adding, e));
     for (int k = 0; k < PART_KINDS && g->ulysses > 1; k++)
         TRY(comm_flight_create(g->comms->ulysses, &sp->swap[k].flight, e));
     return ring_start(sp->ring, g->comms->ring, e);
@@ -284,22 +290,22 @@ out_free:
 /* ---- the parts of an attention -------------------------------------------------- */
 
 /* q, k or v, to the owners of the heads. */
-static enum status send_parts(struct swap *s, struct err *e)
+static enum status send_parts(struct swap *s, struct queue *q, struct err *e)
 {
-    return s->flight ? comm_alltoall_begin(s->flight, s->token_side, s->head_side, e)
+    return s->flight ? comm_alltoall_begin(s->flight, q, s->token_side, s->head_side, e)
                      : ST_OK;
 }
 
 /* Results, to the owners of the tokens. */
-static enum status send_results(struct swap *s, struct err *e)
+static enum status send_results(struct swap *s, struct queue *q, struct err *e)
 {
-    return s->flight ? comm_alltoall_begin(s->flight, s->head_side, s->token_side, e)
+    return s->flight ? comm_alltoall_begin(s->flight, q, s->head_side, s->token_side, e)
                      : ST_OK;
 }
 
-static enum status arrive(struct swap *s, struct err *e)
+static enum status arrive(struct swap *s, struct queue *q, struct err *e)
 {
-    return s->flight ? comm_end(s->flight, e) : ST_OK;
+    return s->flight ? comm_end(s->flight, q, e) : ST_OK;
 }
 
 enum status seqpar_put_v(struct seqpar *sp, struct queue *q, const struct tensor *rows,
@@ -313,7 +319,7 @@ enum status seqpar_put_v(struct seqpar *sp, struct queue *q, const struct tensor
     };
 
     TRY(ops_values(sp->ops, q, &a, e));
-    return send_parts(&sp->swap[PART_V], e);
+    return send_parts(&sp->swap[PART_V], q, e);
 }
 
 static struct op_heads heads_op(const struct seqpar *sp, const struct swap *s,
@@ -336,7 +342,6 @@ static struct op_heads heads_op(const struct seqpar *sp, const struct swap *s,
 static enum status key_sum(struct seqpar *sp, struct queue *q, const struct op_heads *k,
                            struct tensor *acc, struct tensor *count, struct err *e)
 {
-    const struct seqpar_group *g = &sp->layout.group;
     struct op_key_sum a = {
         .y = k->y,
         .weight = k->weight,
@@ -353,9 +358,10 @@ static enum status key_sum(struct seqpar *sp, struct queue *q, const struct op_h
     a.count = count;
     TRY(ops_copy(sp->ops, q, &sp->key_sum, &sp->zero, e));
     TRY(ops_key_sum(sp->ops, q, &a, e));
-    return size_of(g) == 1
-               ? ST_OK
-               : comm_sum(g->comms->sequence, sp->key_sum.data, width_of(sp) + 1, e);
+    if (!sp->adding)
+        return ST_OK;
+    TRY(comm_sum_begin(sp->adding, q, sp->key_sum.data, width_of(sp) + 1, e));
+    return comm_end(sp->adding, q, e);
 }
 
 enum status seqpar_put_k(struct seqpar *sp, struct queue *q, const struct tensor *rows,
@@ -370,7 +376,7 @@ enum status seqpar_put_k(struct seqpar *sp, struct queue *q, const struct tensor
         a.mean_count = &count;
     }
     TRY(ops_heads(sp->ops, q, &a, e));
-    return send_parts(&sp->swap[PART_K], e);
+    return send_parts(&sp->swap[PART_K], q, e);
 }
 
 enum status seqpar_put_q(struct seqpar *sp, struct queue *q, const struct tensor *rows,
@@ -379,16 +385,16 @@ enum status seqpar_put_q(struct seqpar *sp, struct queue *q, const struct tensor
     struct op_heads a = heads_op(sp, &sp->swap[PART_Q], rows, norm);
 
     TRY(ops_heads(sp->ops, q, &a, e));
-    return send_parts(&sp->swap[PART_Q], e);
+    return send_parts(&sp->swap[PART_Q], q, e);
 }
 
 enum status seqpar_attend(struct seqpar *sp, struct queue *q, struct err *e)
 {
-    TRY(arrive(&sp->swap[PART_V], e));
-    TRY(arrive(&sp->swap[PART_K], e));
-    TRY(arrive(&sp->swap[PART_Q], e));
+    TRY(arrive(&sp->swap[PART_V], q, e));
+    TRY(arrive(&sp->swap[PART_K], q, e));
+    TRY(arrive(&sp->swap[PART_Q], q, e));
     TRY(ring_attend(sp->ring, q, e));
-    return send_results(&sp->swap[PART_O], e);
+    return send_results(&sp->swap[PART_O], q, e);
 }
 
 enum status seqpar_get_o(struct seqpar *sp, struct queue *q, struct tensor *rows,
@@ -400,6 +406,6 @@ enum status seqpar_get_o(struct seqpar *sp, struct queue *q, struct tensor *rows
         .n_parts = sp->head_owners,
     };
 
-    TRY(arrive(&sp->swap[PART_O], e));
+    TRY(arrive(&sp->swap[PART_O], q, e));
     return ops_gather(sp->ops, q, &a, e);
 }

@@ -37,7 +37,7 @@
  * Any number of Ulysses ranks gives the same bytes. Nothing here allocates after
  * seqpar_start. The puts, attend and get_o are collective over the group and are called
  * in this order by every rank; where two of them interleave, in the same way on every
- * rank. On a group of more than one rank the queue must be an immediate one.
+ * rank. None of them waits where the queue does not: parts of devices travel beside it.
  */
 #ifndef DIST_SEQPAR_H
 #define DIST_SEQPAR_H
@@ -116,8 +116,8 @@ void seqpar_cut_kept(struct seqpar *sp, struct arena *a);
 size_t seqpar_workspace(const struct seqpar *sp);
 
 /* Fill in the constants after both cuts, and take up the communicators; waits for the
- * queue. A group of several ranks without communicators is ST_USAGE, one whose tensors
- * lie on devices ST_UNBUILT. Not collective. */
+ * queue. A group of several ranks without communicators, or with those of another
+ * memory than the tensors', is ST_USAGE. Not collective. */
 enum status seqpar_start(struct seqpar *sp, struct queue *q, struct err *e);
 
 /* Raw rows [own tokens, heads*head_dim], float, pending accepted. They are read before

@@ -118,7 +118,7 @@ static enum status prefix_noise_put(struct denoise *d, int row, struct err *e)
 static enum status velocities(struct denoise *d, const struct tensor *t, struct err *e)
 {
     const struct denoise_args *a = d->a;
-    struct tensor *v[BRANCHES] = {&d->state.v_cond, &d->state.v_uncond};
+    struct tensor *const v[BRANCHES] = {&d->state.v_cond, &d->state.v_uncond};
     int branches = a->guidance > 1.0 ? BRANCHES : 1;
     struct dit_input in = {.latent = {&d->state.input}, .n_latent = 1, .t = t};
 
@@ -128,11 +128,8 @@ static enum status velocities(struct denoise *d, const struct tensor *t, struct 
         in.context[0] = a->context[b];
         TRY(dit_forward_run(d->forward, a->queue, &in, v[b], e));
     }
-    if (a->spread->comms.mesh.guidance == 1)
-        return ST_OK;
-    TRY(ops_queue_wait(a->ops, a->queue, e));
-    return spread_velocities(a->spread, (float *[]){v[0]->data, v[1]->data},
-                             (size_t)tensor_count(v[0]) * sizeof(float), e);
+    return spread_velocities(a->spread, a->queue,
+                             (const struct tensor *const[]){v[0], v[1]}, e);
 }
 
 static enum status row_step(struct denoise *d, int row, struct err *e)
@@ -260,6 +257,7 @@ static enum status row_run(struct denoise *d, int row, struct err *e)
     st = row_step(d, row, e);
     if (st != ST_OK) {
         world_tear(a->spread->world);
+        spread_abort(a->spread);
         return st;
     }
     if (a->keep)

@@ -637,7 +637,7 @@ static enum status run_all(struct run *r, struct err *e)
     const struct job *job = r->job;
 
     TRY(geometry_init(&r->g, r->p, job, world_facts(r->p->world)->size, e));
-    TRY(spread_open(&r->spread, r->p->world, &r->g.mesh, e));
+    TRY(spread_open(&r->spread, r->p->world, r->p->ops, &r->g.mesh, e));
     r->g.group = seqpar_group_of(&r->spread.comms);
     r->g.leads = spread_leads(&r->spread);
     TRY(schedule_init(&r->schedule, (enum solver)job->solver, (int)job->inference_steps,
@@ -661,6 +661,8 @@ static enum status run_all(struct run *r, struct err *e)
     return r->g.leads ? outputs_finish(r, e) : ST_OK;
 }
 
+/* As in pipeline_close, a torn world gives back what lies outside the process, and no
+ * memory. */
 static void run_release(struct run *r)
 {
     struct ops *ops = r->p->ops;
@@ -668,6 +670,8 @@ static void run_release(struct run *r)
     keep_close(&r->keep);
     film_abort(&r->film);
     noise_source_abandon(&r->noise);
+    if (world_torn(r->p->world))
+        return;
     for (int b = 0; b < BRANCHES; b++)
         dit_context_destroy(r->context[b]);
     if (r->queue)

@@ -4,21 +4,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum status spread_open(struct spread *s, struct world *world, const struct mesh *m,
-                        struct err *e)
+static enum status comms_open(struct spread *s, struct ops *ops, const struct mesh *m,
+                              struct err *e)
 {
+    TRY(comm_open_over(world_comm(s->world), ops, &s->ranks, e));
+    TRY(mesh_comms_open(m, s->ranks, &s->comms, e));
+    s->open = true;
+    return m->guidance > 1 ? comm_flight_create(s->comms.guidance, &s->velocities, e)
+                           : ST_OK;
+}
+
+enum status spread_open(struct spread *s, struct world *world, struct ops *ops,
+                        const struct mesh *m, struct err *e)
+{
+    enum status st;
+
     s->world = world;
     TRY(world_agree(world, ST_OK, e));
-    TRY(mesh_comms_open(m, world_comm(world), &s->comms, e));
-    s->open = true;
-    return ST_OK;
+    st = comms_open(s, ops, m, e);
+    if (st == ST_DEVICE)
+        world_tear(world);
+    return st;
 }
 
 void spread_close(struct spread *s)
 {
+    comm_flight_destroy(s->velocities);
     if (s->open)
         mesh_comms_close(&s->comms);
+    comm_close(s->ranks);
+    s->velocities = NULL;
+    s->ranks = NULL;
     s->open = false;
+}
+
+void spread_abort(struct spread *s)
+{
+    comm_abort(s->ranks);
 }
 
 bool spread_leads(const struct spread *s)
@@ -62,17 +84,19 @@ enum status spread_embeds(struct spread *s, struct embeds *m, struct err *e)
     return head[3] ? rows_spread(s, &m->uncond, m->width, e) : ST_OK;
 }
 
-enum status spread_velocities(struct spread *s, float *v[BRANCHES], size_t bytes,
-                              struct err *e)
+enum status spread_velocities(struct spread *s, struct queue *q,
+                              const struct tensor *const v[BRANCHES], struct err *e)
 {
     struct comm_piece receive[BRANCHES];
 
-    if (s->comms.mesh.guidance == 1)
+    if (!s->velocities)
         return ST_OK;
     for (int b = 0; b < BRANCHES; b++)
-        receive[b] = (struct comm_piece){v[b], bytes};
-    return comm_allgather(s->comms.guidance, receive[s->comms.place.guidance], receive,
-                          e);
+        receive[b] = (struct comm_piece){v[b]->data,
+                                         (size_t)tensor_count(v[b]) * sizeof(float)};
+    TRY(comm_allgather_begin(s->velocities, q, receive[s->comms.place.guidance],
+                             receive, e));
+    return comm_end(s->velocities, q, e);
 }
 
 /* ---- the latents of a segment ---------------------------------------------------- */

@@ -25,7 +25,9 @@ enum branch { BRANCH_COND, BRANCH_UNCOND, BRANCHES };
 
 struct spread {
     struct world *world;
+    struct comm *ranks; /* of the world, over the backend's memory */
     struct mesh_comms comms;
+    struct comm_flight *velocities; /* NULL: one branch per rank */
     bool open;
 };
 
@@ -35,10 +37,14 @@ struct spread_traffic {
     double wait_seconds;
 };
 
-/* Split the world into the mesh; `world` is borrowed. Collective. */
-enum status spread_open(struct spread *s, struct world *world, const struct mesh *m,
-                        struct err *e);
+/* Split the world into the mesh, for tensors of `ops`; both are borrowed. GPUs that do
+ * not connect tear the world. Collective. */
+enum status spread_open(struct spread *s, struct world *world, struct ops *ops,
+                        const struct mesh *m, struct err *e);
 void spread_close(struct spread *s);
+
+/* The world is torn: end what is under way on devices. Not collective. */
+void spread_abort(struct spread *s);
 
 bool spread_leads(const struct spread *s);
 
@@ -49,10 +55,11 @@ bool spread_owns(const struct spread *s, enum branch b);
 enum status spread_bytes(struct spread *s, void *data, size_t bytes, struct err *e);
 enum status spread_embeds(struct spread *s, struct embeds *m, struct err *e);
 
-/* Velocities of the own tokens, host memory: each rank has filled that of its branch
- * and has both afterwards. Without an agreement. Collective. */
-enum status spread_velocities(struct spread *s, float *v[BRANCHES], size_t bytes,
-                              struct err *e);
+/* Velocities of the own tokens, f32 in the backend's memory: each rank has filled that
+ * of its branch and has both for what follows on the queue. Without an agreement.
+ * Collective. */
+enum status spread_velocities(struct spread *s, struct queue *q,
+                              const struct tensor *const v[BRANCHES], struct err *e);
 
 /* Own rows of tokens (patch.h) into the leader's whole latent. Ranks of another branch
  * have the same rows and send nothing. Collective. */

@@ -51,7 +51,7 @@ static bool divides(const struct mesh *m, int64_t tokens)
 
 static struct comm_stats sum_of(const struct mesh_comms *c)
 {
-    const struct comm *all[] = {c->ulysses, c->ring, c->sequence};
+    struct comm *const all[] = {c->ulysses, c->ring, c->sequence};
     struct comm_stats sum = {0};
 
     for (int i = 0; i < 3; i++) {

@@ -1,17 +1,85 @@
 /* ranks_comm.c - what every transport must do, with exact integers
  *
+ *     ranks_comm [BACKEND]             "cpu" when not given
+ *
  * The same checks run on each transport that this launch has: "self" on every rank for
- * itself, "mpi" on the whole launch and on the parts that it is split into. Byte i of
- * the piece from rank a to rank b in round t is a function of (a, b, t, i) alone.
+ * itself, "mpi" on the whole launch and on the parts that it is split into, and the one
+ * between the devices of BACKEND, with flights in its memory. Byte i of the piece from
+ * rank a to rank b in round t is a function of (a, b, t, i) alone.
  */
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
 
 #include "dist/comm.h"
+#include "kernels/ops.h"
 #include "tests/ranks/check.h"
 
 enum { RANKS_MAX = 8, PIECE_MAX = 200000, ROUNDS = 4 };
+
+/* Memory, and the queue that works on it: the host's, and where flights are tried. */
+struct place {
+    struct ops *ops;
+    struct queue *q;
+};
+
+static struct place host, here;
+
+static void place_open(struct place *p, const char *backend, int device)
+{
+    struct ops_options opt = {.threads = 1, .device = device};
+    struct err e = ERR_INIT;
+
+    CHECK_OK(ops_open(backend, &opt, &p->ops, &e));
+    CHECK_OK(ops_queue_open(p->ops, NULL, 0, &p->q, &e));
+}
+
+static void place_close(struct place *p)
+{
+    ops_queue_close(p->ops, p->q);
+    ops_close(p->ops);
+}
+
+static struct tensor bytes_at(const struct place *p, void *data, size_t bytes)
+{
+    return tensor_make1(data, DT_U8, ops_facts(p->ops)->space, (int64_t)bytes);
+}
+
+static void bytes_copy(const struct place *via, struct tensor to, struct tensor from)
+{
+    struct err e = ERR_INIT;
+
+    CHECK_OK(ops_copy(via->ops, via->q, &to, &from, &e));
+    CHECK_OK(ops_queue_wait(via->ops, via->q, &e));
+}
+
+/* `bytes` of the host's memory, moved to the place; freed with piece_free. */
+static struct comm_piece put(const struct place *p, unsigned char *data, size_t bytes)
+{
+    struct comm_piece piece = {NULL, bytes};
+    struct err e = ERR_INIT;
+
+    CHECK_OK(ops_mem_alloc(p->ops, bytes + 1, &piece.data, &e));
+    bytes_copy(p, bytes_at(p, piece.data, bytes + 1), bytes_at(&host, data, bytes + 1));
+    free(data);
+    return piece;
+}
+
+/* The bytes of a piece and the one behind it, malloc'ed. */
+static unsigned char *fetch(const struct place *p, struct comm_piece piece)
+{
+    unsigned char *x = malloc(piece.bytes + 1);
+
+    CHECK(x);
+    bytes_copy(p, bytes_at(&host, x, piece.bytes + 1),
+               bytes_at(p, piece.data, piece.bytes + 1));
+    return x;
+}
+
+static void piece_free(const struct place *p, struct comm_piece piece)
+{
+    ops_mem_free(p->ops, piece.data);
+}
 
 static unsigned char value(int from, int to, int round, size_t i)
 {
@@ -26,33 +94,37 @@ static size_t length(int from, int to, int round)
     return lengths[(from * 5 + to * 3 + round) % 7];
 }
 
-static struct comm_piece made(int from, int to, int round, size_t bytes)
+static struct comm_piece made(const struct place *at, int from, int to, int round,
+                              size_t bytes)
 {
     unsigned char *p = malloc(bytes + 1);
 
     CHECK(p);
     for (size_t i = 0; i < bytes; i++)
         p[i] = value(from, to, round, i);
-    return (struct comm_piece){p, bytes};
+    p[bytes] = 0x5a;
+    return put(at, p, bytes);
 }
 
-static struct comm_piece blank(size_t bytes)
+static struct comm_piece blank(const struct place *at, size_t bytes)
 {
     unsigned char *p = calloc(1, bytes + 1);
 
     CHECK(p);
     p[bytes] = 0x5a;
-    return (struct comm_piece){p, bytes};
+    return put(at, p, bytes);
 }
 
 /* The bytes of (from, to, round), and nothing behind them. */
-static void check_piece(struct comm_piece p, int from, int to, int round)
+static void check_piece(const struct place *at, struct comm_piece p, int from, int to,
+                        int round)
 {
-    const unsigned char *x = p.data;
+    unsigned char *x = fetch(at, p);
 
     for (size_t i = 0; i < p.bytes; i++)
         CHECK(x[i] == value(from, to, round, i));
     CHECK(x[p.bytes] == 0x5a);
+    free(x);
 }
 
 struct round {
@@ -67,17 +139,17 @@ static void round_open(struct round *x, struct comm *c, int t)
 
     CHECK_OK(comm_flight_create(c, &x->flight, &e));
     for (int p = 0; p < comm_size(c); p++) {
-        x->send[p] = made(me, p, t, length(me, p, t));
-        x->receive[p] = blank(length(p, me, t));
+        x->send[p] = made(&here, me, p, t, length(me, p, t));
+        x->receive[p] = blank(&here, length(p, me, t));
     }
 }
 
 static void round_close(struct round *x, struct comm *c, int t)
 {
     for (int p = 0; p < comm_size(c); p++) {
-        check_piece(x->receive[p], p, comm_rank(c), t);
-        free(x->send[p].data);
-        free(x->receive[p].data);
+        check_piece(&here, x->receive[p], p, comm_rank(c), t);
+        piece_free(&here, x->send[p]);
+        piece_free(&here, x->receive[p]);
     }
     comm_flight_destroy(x->flight);
 }
@@ -93,7 +165,7 @@ static void check_alltoall(struct comm *c)
 
     for (int t = 0; t < ROUNDS; t++) {
         round_open(&rounds[t], c, t);
-        CHECK_OK(comm_alltoall_begin(rounds[t].flight, rounds[t].send,
+        CHECK_OK(comm_alltoall_begin(rounds[t].flight, here.q, rounds[t].send,
                                      rounds[t].receive, &e));
         for (int p = 0; p < comm_size(c); p++) {
             sent += p == me ? 0 : length(me, p, t);
@@ -102,8 +174,8 @@ static void check_alltoall(struct comm *c)
         }
     }
     for (int t = ROUNDS; t-- > 0;) {
-        CHECK_OK(comm_end(rounds[t].flight, &e));
-        CHECK_OK(comm_end(rounds[t].flight, &e));
+        CHECK_OK(comm_end(rounds[t].flight, here.q, &e));
+        CHECK_OK(comm_end(rounds[t].flight, here.q, &e));
         round_close(&rounds[t], c, t);
     }
     CHECK(comm_stats(c)->sent_bytes - before.sent_bytes == sent);
@@ -111,47 +183,74 @@ static void check_alltoall(struct comm *c)
     CHECK(comm_stats(c)->messages - before.messages == messages);
 }
 
-static void check_allgather(struct comm *c, int t)
+/* By a flight, or waited for in the host's memory. */
+static void check_allgather(struct comm *c, int t, bool flies)
 {
+    const struct place *at = flies ? &here : &host;
     struct comm_piece receive[RANKS_MAX], send;
+    struct comm_flight *f;
     struct err e = ERR_INIT;
     int me = comm_rank(c);
 
-    send = made(me, 0, t, length(me, 0, t));
+    CHECK_OK(comm_flight_create(c, &f, &e));
+    send = made(at, me, 0, t, length(me, 0, t));
     for (int p = 0; p < comm_size(c); p++)
-        receive[p] = blank(length(p, 0, t));
-    CHECK_OK(comm_allgather(c, send, receive, &e));
-    for (int p = 0; p < comm_size(c); p++) {
-        check_piece(receive[p], p, 0, t);
-        free(receive[p].data);
+        receive[p] = blank(at, length(p, 0, t));
+    if (flies) {
+        CHECK_OK(comm_allgather_begin(f, at->q, send, receive, &e));
+        CHECK_OK(comm_end(f, at->q, &e));
+    } else {
+        CHECK_OK(comm_allgather(c, send, receive, &e));
     }
-    free(send.data);
+    for (int p = 0; p < comm_size(c); p++) {
+        check_piece(at, receive[p], p, 0, t);
+        piece_free(at, receive[p]);
+    }
+    piece_free(at, send);
+    comm_flight_destroy(f);
+}
+
+/* The waited-for exchange, in the host's memory. */
+static void check_waited(struct comm *c)
+{
+    struct comm_piece send[RANKS_MAX], receive[RANKS_MAX];
+    struct err e = ERR_INIT;
+    int me = comm_rank(c);
+
+    for (int p = 0; p < comm_size(c); p++) {
+        send[p] = made(&host, me, p, 2, length(me, p, 2));
+        receive[p] = blank(&host, length(p, me, 2));
+    }
+    CHECK_OK(comm_alltoall(c, send, receive, &e));
+    for (int p = 0; p < comm_size(c); p++) {
+        check_piece(&host, receive[p], p, me, 2);
+        piece_free(&host, send[p]);
+        piece_free(&host, receive[p]);
+    }
 }
 
 /* Round the whole ring, a block of its own length per rank. */
 static void check_ring(struct comm *c)
 {
     int me = comm_rank(c), n = comm_size(c), from = me;
-    struct comm_piece held = blank(length(me, 0, 3));
+    struct comm_piece held = made(&here, me, 0, 3, length(me, 0, 3));
     struct comm_flight *f;
     struct err e = ERR_INIT;
 
-    for (size_t i = 0; i < held.bytes; i++)
-        ((unsigned char *)held.data)[i] = value(me, 0, 3, i);
     CHECK_OK(comm_flight_create(c, &f, &e));
     for (int i = 0; i < n; i++) {
         struct comm_piece next;
 
         from = (from + n - 1) % n;
-        next = blank(length(from, 0, 3));
-        CHECK_OK(comm_shift_begin(f, held, next, &e));
-        CHECK_OK(comm_end(f, &e));
-        check_piece(next, from, 0, 3);
-        free(held.data);
+        next = blank(&here, length(from, 0, 3));
+        CHECK_OK(comm_shift_begin(f, here.q, held, next, &e));
+        CHECK_OK(comm_end(f, here.q, &e));
+        check_piece(&here, next, from, 0, 3);
+        piece_free(&here, held);
         held = next;
     }
     CHECK(from == me);
-    free(held.data);
+    piece_free(&here, held);
     comm_flight_destroy(f);
 }
 
@@ -160,38 +259,57 @@ static void check_long(struct comm *c)
 {
     size_t bytes = COMM_MESSAGE_BYTES + 1000;
     int me = comm_rank(c), n = comm_size(c), from = (me + n - 1) % n;
-    struct comm_piece send = made(me, 3, 1, bytes), receive = blank(bytes);
+    struct comm_piece send = made(&here, me, 3, 1, bytes);
+    struct comm_piece receive = blank(&here, bytes), all = made(&host, me, 3, 1, bytes);
     uint64_t before = comm_stats(c)->messages;
     struct comm_flight *f;
     struct err e = ERR_INIT;
 
     CHECK_OK(comm_flight_create(c, &f, &e));
-    CHECK_OK(comm_shift_begin(f, send, receive, &e));
-    CHECK_OK(comm_end(f, &e));
-    check_piece(receive, from, 3, 1);
+    CHECK_OK(comm_shift_begin(f, here.q, send, receive, &e));
+    CHECK_OK(comm_end(f, here.q, &e));
+    check_piece(&here, receive, from, 3, 1);
     CHECK(comm_stats(c)->messages - before == (n > 1 ? 2 : 0));
-    CHECK_OK(comm_broadcast(c, n - 1, receive.data, bytes, &e));
-    check_piece(receive, (2 * n - 2) % n, 3, 1);
+    CHECK_OK(comm_broadcast(c, n - 1, all.data, bytes, &e));
+    check_piece(&host, all, n - 1, 3, 1);
     send.bytes = COMM_PIECE_BYTES + 1;
-    CHECK(n == 1 || comm_shift_begin(f, send, send, &e) == ST_RESOURCE);
+    CHECK(n == 1 || comm_shift_begin(f, here.q, send, send, &e) == ST_RESOURCE);
     comm_flight_destroy(f);
-    free(send.data);
-    free(receive.data);
+    piece_free(&here, send);
+    piece_free(&here, receive);
+    piece_free(&host, all);
 }
 
-static void check_sum(struct comm *c)
+static void check_sum(struct comm *c, bool flies)
 {
-    int64_t n = comm_size(c), x[3];
+    const struct place *at = flies ? &here : &host;
+    int64_t n = comm_size(c), *x = malloc(3 * sizeof(*x) + 1);
+    struct comm_piece values;
+    struct comm_flight *f;
     struct err e = ERR_INIT;
 
+    CHECK(x);
     x[0] = comm_rank(c);
     x[1] = (int64_t)1 << (40 + comm_rank(c));
     x[2] = -5;
-    CHECK_OK(comm_sum(c, x, 3, &e));
-    CHECK_OK(comm_sum(c, NULL, 0, &e));
+    values = put(at, (unsigned char *)x, 3 * sizeof(*x));
+    CHECK_OK(comm_flight_create(c, &f, &e));
+    if (flies) {
+        CHECK_OK(comm_sum_begin(f, at->q, values.data, 3, &e));
+        CHECK_OK(comm_end(f, at->q, &e));
+        CHECK_OK(comm_sum_begin(f, at->q, NULL, 0, &e));
+        CHECK_OK(comm_end(f, at->q, &e));
+    } else {
+        CHECK_OK(comm_sum(c, values.data, 3, &e));
+        CHECK_OK(comm_sum(c, NULL, 0, &e));
+    }
+    x = (int64_t *)(void *)fetch(at, values);
     CHECK(x[0] == n * (n - 1) / 2);
     CHECK(x[1] == (((int64_t)1 << n) - 1) << 40);
     CHECK(x[2] == -5 * n);
+    free(x);
+    piece_free(at, values);
+    comm_flight_destroy(f);
 }
 
 static void check_broadcast(struct comm *c)
@@ -199,13 +317,12 @@ static void check_broadcast(struct comm *c)
     struct err e = ERR_INIT;
 
     for (int root = 0; root < comm_size(c); root++) {
-        struct comm_piece p = blank(PIECE_MAX);
+        struct comm_piece p = root == comm_rank(c) ? made(&host, root, 1, 2, PIECE_MAX)
+                                                   : blank(&host, PIECE_MAX);
 
-        for (size_t i = 0; root == comm_rank(c) && i < p.bytes; i++)
-            ((unsigned char *)p.data)[i] = value(root, 1, 2, i);
         CHECK_OK(comm_broadcast(c, root, p.data, p.bytes, &e));
-        check_piece(p, root, 1, 2);
-        free(p.data);
+        check_piece(&host, p, root, 1, 2);
+        piece_free(&host, p);
     }
     CHECK_OK(comm_broadcast(c, 0, NULL, 0, &e));
 }
@@ -250,10 +367,14 @@ static void check_waiting(struct comm *c)
 static void check_all(struct comm *c)
 {
     check_alltoall(c);
-    for (int t = 0; t < ROUNDS; t++)
-        check_allgather(c, t);
+    check_waited(c);
+    for (int t = 0; t < ROUNDS; t++) {
+        check_allgather(c, t, true);
+        check_allgather(c, t, false);
+    }
     check_ring(c);
-    check_sum(c);
+    check_sum(c, true);
+    check_sum(c, false);
     check_broadcast(c);
     check_agree(c);
     check_waiting(c);
@@ -287,16 +408,18 @@ static void check_split(struct comm *c)
 /* A rank that leaves in the middle: what was to come is written nowhere. */
 static void check_given_up(struct comm *c)
 {
-    struct comm_piece nothing = {0}, never = blank(1000);
+    struct comm_piece nothing = {0}, never = blank(&here, 1000);
     struct comm_flight *f;
     struct comm *part;
     struct err e = ERR_INIT;
 
     CHECK_OK(comm_split(c, 0, comm_rank(c), &part, &e));
     CHECK_OK(comm_flight_create(part, &f, &e));
-    CHECK_OK(comm_shift_begin(f, comm_size(part) > 1 ? nothing : never, never, &e));
+    CHECK_OK(
+        comm_shift_begin(f, here.q, comm_size(part) > 1 ? nothing : never, never, &e));
     comm_flight_destroy(f);
-    free(never.data);
+    comm_abort(part);
+    piece_free(&here, never);
     comm_close(part);
     check_agree(c);
 }
@@ -306,31 +429,58 @@ static void check_names(void)
     struct err e = ERR_INIT;
     struct comm *c = NULL;
 
-    CHECK(comm_open("nccl", &c, &e) == ST_UNBUILT);
-    CHECK(comm_open("smoke", &c, &e) == ST_USAGE && !c);
+    CHECK(comm_open("nccl", &c, &e) == ST_USAGE && !c);
     comm_close(NULL);
+    comm_abort(NULL);
     comm_flight_destroy(NULL);
 }
 
-int main(void)
+static void check_transport(struct comm *c, const char *name)
+{
+    CHECK(strcmp(comm_transport(c), name) == 0);
+    CHECK(comm_over_device(c) == (strcmp(name, "nccl") == 0));
+    check_all(c);
+    check_split(c);
+    check_given_up(c);
+}
+
+/* Last, because giving up ends the exchanges of a device. */
+static void check_over(struct comm *world, const char *backend)
+{
+    struct comm *node, *over;
+    struct err e = ERR_INIT;
+
+    CHECK_OK(comm_split_node(world, &node, &e));
+    place_open(&here, backend, comm_rank(node));
+    CHECK_OK(comm_open_over(world, here.ops, &over, &e));
+    if (comm_over_device(over))
+        check_long(over);
+    check_transport(over, comm_over_device(over) ? "nccl" : comm_transport(world));
+    comm_close(over);
+    place_close(&here);
+    comm_close(node);
+}
+
+int main(int argc, char **argv)
 {
     const char *const names[] = {"mpi", "self"};
     struct comm *c[2];
     struct err e = ERR_INIT;
 
+    place_open(&host, "cpu", 0);
     for (int i = 0; i < 2; i++) {
+        here = host;
         CHECK_OK(comm_open(names[i], &c[i], &e));
-        CHECK(strcmp(comm_transport(c[i]), names[i]) == 0);
         CHECK(comm_size(c[i]) <= RANKS_MAX && (i == 0 || comm_size(c[i]) == 1));
-        check_all(c[i]);
-        check_split(c[i]);
-        check_given_up(c[i]);
         if (comm_size(c[i]) <= 2)
             check_long(c[i]);
+        check_transport(c[i], names[i]);
     }
     check_names();
+    check_over(c[0], argc > 1 ? argv[1] : "cpu");
     comm_close(c[1]);
     comm_close(c[0]);
+    place_close(&host);
     CHECK(comm_open("mpi", &c[0], &e) == ST_DEVICE);
     return 0;
 }

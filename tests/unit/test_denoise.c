@@ -73,9 +73,10 @@ static void stage_open(struct stage *g, const char *model, const char *file)
 
     memset(g, 0, sizeof(*g));
     assert_int_equal(world_open(&g->world, &e), ST_OK);
-    assert_int_equal(spread_open(&g->spread, g->world, &(struct mesh)MESH_ALONE, &e),
-                     ST_OK);
     rig_open(&g->rig, &o);
+    assert_int_equal(
+        spread_open(&g->spread, g->world, g->rig.ops, &(struct mesh)MESH_ALONE, &e),
+        ST_OK);
     assert_int_equal(safetensors_open(file, &g->file, &e), ST_OK);
     g->workspace_bytes = 256u << 20;
     assert_int_equal(ops_mem_alloc(g->rig.ops, ARENA_BYTES, &g->memory, &e), ST_OK);
