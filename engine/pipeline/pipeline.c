@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dist/devices.h"
 #include "engine/pipeline/inside.h"
 #include "kernels/base/clock.h"
 
@@ -37,25 +38,38 @@ static int threads_of(const struct engine_options *opt)
     return world->threads;
 }
 
+/* Each rank on a device of its own, where the backend has devices. */
+static enum status backend_open(struct pipeline *p, const struct engine_options *opt,
+                                bool *hidden, struct err *e)
+{
+    struct ops_options ops = {.threads = threads_of(opt)};
+    int visible;
+
+    TRY(ops_devices(opt->backend, &visible, e));
+    TRY(device_choose(visible, world_facts(opt->world), &ops.device, e));
+    TRY(ops_open(opt->backend, &ops, &p->ops, e));
+    return devices_check(opt->world, ops_facts(p->ops)->device, visible, hidden, e);
+}
+
 static enum status parts_open(struct pipeline *p, const struct engine_options *opt,
                               struct err *e)
 {
     const struct precision_choice *choice = precision_choice(
         (enum precision)opt->precision);
-    struct ops_options ops = {.threads = threads_of(opt),
-                              .device = world_facts(opt->world)->node_rank};
     struct model_options model = {.kind = (enum model_kind)opt->model_kind};
+    bool hidden;
 
     if (opt->no_text)
         model.without = 1u << MODEL_TEXT | 1u << MODEL_TOKENIZER;
 
-    TRY(ops_open(opt->backend, &ops, &p->ops, e));
+    TRY(backend_open(p, opt, &hidden, e));
     TRY(model_open(opt->model, &model, &p->model, e));
     p->precision = choice->dit;
     p->act = choice->act;
     p->vae_chunk = opt->vae_chunk;
-    snprintf(p->describe, sizeof(p->describe), "%s, %s on %s", model_describe(p->model),
-             choice->name, ops_facts(p->ops)->name);
+    snprintf(p->describe, sizeof(p->describe), "%s, %s on %s%s",
+             model_describe(p->model), choice->name, ops_facts(p->ops)->name,
+             hidden ? ", peers hidden: one gpu is visible to each rank" : "");
     return stores_open(p, choice, e);
 }
 
@@ -98,9 +112,11 @@ enum status pipeline_open(const struct engine_options *opt, struct pipeline **ou
     return ST_OK;
 }
 
+/* A torn world ends with the process: an exchange that has not ended may still use what
+ * would be given back here. */
 void pipeline_close(struct pipeline *p)
 {
-    if (!p)
+    if (!p || (p->world && world_torn(p->world)))
         return;
     tokenizer_close(p->tokenizer);
     vae_destroy(p->vae);

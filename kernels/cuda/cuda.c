@@ -313,8 +313,8 @@ static void device_name(const cudaUUID_t *id, char text[DEVICE_TEXT])
     }
 }
 
-/* The model of the gpu, and the version of the library that chooses algorithms, are what
- * computes; the identity tells this gpu from its like. */
+/* The model of the gpu, and the version of the library that chooses algorithms, are
+ * what computes; the identity tells this gpu from its like. */
 static enum status device_facts(struct cuda *c, struct ops *out, struct err *e)
 {
     struct cudaDeviceProp prop;

@@ -1,0 +1,45 @@
+/* devices.h - which GPU a rank works on, and what is refused before it hangs
+ *
+ * The rules of cluster-and-recovery 1.3. With V GPUs visible to each of n ranks of a
+ * machine:
+ *
+ *     V >= n             GPU = the rank's number among those of the machine
+ *     V == 1 and n > 1   GPU 0, which must be another one for every rank ("hidden
+ *                        peers": exchanges between them may be slow)
+ *     otherwise          refused
+ *
+ * No two ranks of a launch may have the same GPU: NCCL would hang.
+ *
+ *     TRY(ops_devices(backend, &visible, e));
+ *     TRY(device_choose(visible, world_facts(w), &device, e));
+ *     … open the backend on it …
+ *     TRY(devices_check(w, ops_facts(ops)->device, visible, &hidden, e));
+ */
+#ifndef DIST_DEVICES_H
+#define DIST_DEVICES_H
+
+#include "dist/world.h"
+
+enum { DEVICE_NAME_BYTES = 64 };
+
+/* `visible` 0: the backend works on the host, device 0. ST_USAGE with both numbers when
+ * there are too few. Not collective. */
+enum status device_choose(int visible, const struct world_facts *f, int *device,
+                          struct err *e);
+
+/* What a rank works on. */
+struct device_claim {
+    char host[WORLD_HOST_BYTES];
+    char device[DEVICE_NAME_BYTES]; /* empty: the host */
+    int visible;
+};
+
+/* ST_USAGE with the first two ranks that claim the same. Not collective. */
+enum status devices_distinct(const struct device_claim *all, int n, struct err *e);
+
+/* The same for the ranks of a launch; `name` NULL: the host. *hidden: do ranks of a
+ * machine see one GPU each? Collective. */
+enum status devices_check(struct world *w, const char *name, int visible, bool *hidden,
+                          struct err *e);
+
+#endif
