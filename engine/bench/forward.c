@@ -49,7 +49,7 @@ static enum status mesh_open(struct forward_bench *f, struct err *e)
     TRY(mesh_choose(&wish, &f->mesh, e));
     mesh_print(&f->mesh, f->b->r->mesh);
     f->b->r->forwards_at_once = f->mesh.guidance;
-    return spread_open(&f->spread, f->b->world, &f->mesh, e);
+    return spread_open(&f->spread, f->b->world, f->b->ops, &f->mesh, e);
 }
 
 static void shape_fill(struct forward_bench *f)
