@@ -218,8 +218,8 @@ enum status checkpoint_check(const struct checkpoint *ck, struct err *e)
     return ST_OK;
 }
 
-static bool floats_same(const struct checkpoint_floats *a,
-                        const struct checkpoint_floats *b)
+bool checkpoint_floats_same(const struct checkpoint_floats *a,
+                            const struct checkpoint_floats *b)
 {
     size_t n = checkpoint_floats_count(a);
 
@@ -231,7 +231,8 @@ const char *checkpoint_difference(const struct checkpoint *a,
                                   const struct checkpoint *b)
 {
     for (int i = 0; i < CHECKPOINT_ARRAYS; i++) {
-        if (!floats_same(checkpoint_array_at(a, i), checkpoint_array_at(b, i)))
+        if (!checkpoint_floats_same(checkpoint_array_at(a, i),
+                                    checkpoint_array_at(b, i)))
             return checkpoint_arrays[i].path;
     }
     if (a->counter.n != b->counter.n ||

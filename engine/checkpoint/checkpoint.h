@@ -96,6 +96,10 @@ enum status checkpoint_config(struct checkpoint *ck, const char *config,
 
 size_t checkpoint_floats_count(const struct checkpoint_floats *f);
 
+/* To the bit, shape and values. */
+bool checkpoint_floats_same(const struct checkpoint_floats *a,
+                            const struct checkpoint_floats *b);
+
 /* Bytes of all arrays. */
 int64_t checkpoint_bytes(const struct checkpoint *ck);
 
