@@ -23,10 +23,11 @@ static const struct command commands[] = {
     {"plan", command_plan, "memory and work of a job, without running it"},
     {"inspect", command_inspect, "what a model folder or file holds"},
     {"bench", command_bench, "how fast a model of a published size runs here"},
+    {"compare", command_compare,
+     "how far apart two latents, checkpoints or videos are"},
     {"decode", NULL, NULL},
     {"convert", NULL, NULL},
     {"doctor", NULL, NULL},
-    {"compare", NULL, NULL},
     {"sbatch", NULL, NULL},
 };
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -41,6 +42,21 @@ static void usage_print(void)
     printf("\nframefleet COMMAND --help lists the flags\n");
 }
 
+static enum status command_unknown(const char *name, struct err *e)
+{
+    struct buf known = BUF_INIT;
+    enum status st;
+
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (commands[i].run)
+            buf_addf(&known, "%s%s", known.len ? ", " : "", commands[i].name);
+    }
+    st = err_set(e, ST_USAGE, "unknown command '%s': known are %s", name,
+                 buf_text(&known));
+    buf_release(&known);
+    return st;
+}
+
 static enum status command_run(struct world *w, int argc, const char *const *argv,
                                struct err *e)
 {
@@ -51,10 +67,7 @@ static enum status command_run(struct world *w, int argc, const char *const *arg
             return err_set(e, ST_UNBUILT, "'%s' is not built yet", argv[1]);
         return commands[i].run(w, argc - 2, argv + 2, e);
     }
-    return err_set(
-        e, ST_USAGE,
-        "unknown command '%s': known are generate, resume, plan, inspect and bench",
-        argv[1]);
+    return command_unknown(argv[1], e);
 }
 
 /* Every rank must have been given the same words; our own version counts as one. */

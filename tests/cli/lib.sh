@@ -14,6 +14,7 @@
 #     table <<'END'          refusals: name | exit code | arguments | parts of the text
 #     same NAME A B          two files hold the same bytes
 #     is NAME GOT WANTED     two texts are equal
+#     psnr A B               decibels between two videos
 #     skip NAME REASON
 #
 # After a refusal there must be one line on stderr, which begins with "framefleet: ", no
@@ -106,6 +107,12 @@ at_least()
     else
         not_ok "$1" "$2 is below $3"
     fi
+}
+
+# psnr A B: decibels between two videos; "inf": same pixels
+psnr()
+{
+    "$FF" compare "$1" "$2" | sed -n 's/^PSNR: \([^ ]*\) dB.*/\1/p'
 }
 
 skip()

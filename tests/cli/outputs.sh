@@ -14,7 +14,7 @@ if "$FF" "${G[@]}" --output v.mp4 2>&1 | grep -q "not built"; then
 else
     media=yes
     is "mp4" "$("$PROBE" frames v.mp4)" "48x16 16 5"
-    at_least "mp4 against y4m" "$("$PROBE" psnr v.y4m v.mp4)" 18
+    at_least "mp4 against y4m" "$(psnr v.y4m v.mp4)" 18
     makes "${G[@]}" --output frames
     is "PNG folder" "$(ls frames | tr '\n' ' ')" \
         "frame_000000.png frame_000001.png frame_000002.png frame_000003.png frame_000004.png "

@@ -2,7 +2,6 @@
  *
  *     probe frames FILE             "48x16 24 29": size, frames per second, frames
  *     probe tag FILE KEY            the bytes of a metadata tag
- *     probe psnr A B                decibels between two videos; "inf": same pixels
  *     probe json FILE [KEY...]      check JSON lines; print members of the last one
  *     probe h5 FILE NAME RANK       "16x2x2x6 <hash>": shape and hash of an array
  *     probe attr FILE NAME          a text attribute of the root
@@ -15,7 +14,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,33 +93,6 @@ static int tag_print(int argc, char **argv)
         fprintf(stderr, "probe: no tag '%s'\n", argv[1]);
     video_close(&v);
     return value ? 0 : 1;
-}
-
-static int psnr_print(int argc, char **argv)
-{
-    struct err e = ERR_INIT;
-    struct video a, b;
-    bool more_a = true, more_b = true;
-    double squares = 0, n = 0;
-
-    (void)argc;
-    if (video_open(&a, argv[0], &e) != ST_OK || video_open(&b, argv[1], &e) != ST_OK)
-        return complain(&e);
-    while (more_a && more_b && a.bytes == b.bytes) {
-        if (media_read_frame(a.reader, a.rgb, &more_a, &e) != ST_OK ||
-            media_read_frame(b.reader, b.rgb, &more_b, &e) != ST_OK)
-            return complain(&e);
-        for (size_t i = 0; more_a && more_b && i < a.bytes; i++, n++)
-            squares += (a.rgb[i] - b.rgb[i]) * (a.rgb[i] - b.rgb[i]);
-    }
-    if (more_a || more_b || n == 0) {
-        fprintf(stderr, "probe: the videos differ in size or length\n");
-        return 1;
-    }
-    printf("%.1f\n", 10.0 * log10(255.0 * 255.0 * n / squares));
-    video_close(&a);
-    video_close(&b);
-    return 0;
 }
 
 /* ---- JSON ------------------------------------------------------------------------ */
@@ -342,9 +313,9 @@ int main(int argc, char **argv)
         int (*run)(int argc, char **argv);
         int at_least;
     } commands[] = {
-        {"frames", frames_print, 1}, {"tag", tag_print, 2}, {"psnr", psnr_print, 2},
-        {"json", json_print, 1},     {"h5", h5_print, 3},   {"attr", attr_print, 2},
-        {"h5make", h5_make, 3},      {"peak", peak_run, 2}, {"signal", signal_run, 3},
+        {"frames", frames_print, 1}, {"tag", tag_print, 2},     {"json", json_print, 1},
+        {"h5", h5_print, 3},         {"attr", attr_print, 2},   {"h5make", h5_make, 3},
+        {"peak", peak_run, 2},       {"signal", signal_run, 3},
     };
     int child = h5_child_main(argc, argv);
 

@@ -14,7 +14,7 @@ resume of nothing        | 2 | resume                            | say what to g
 command not built        | 2 | decode x.h5                       | 'decode' is not built yet
 command not built        | 2 | convert                           | 'convert' is not built yet
 command not built        | 2 | doctor                            | 'doctor' is not built yet
-command not built        | 2 | compare a b                       | 'compare' is not built yet
+nothing to compare       | 2 | compare a.h5                      | say what to compare
 command not built        | 2 | sbatch                            | 'sbatch' is not built yet
 unknown flag             | 2 | "${G[@]}" --num_frame 5           | unknown flag 'num_frame' ; 'num_frames'
 unknown flag             | 2 | "${G[@]}" --guidence-scale 5      | unknown flag 'guidence-scale' ; 'guidance_scale'

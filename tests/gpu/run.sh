@@ -39,7 +39,7 @@ whole_build()
     export LD_LIBRARY_PATH="$PWD/.prefix/lib:${LD_LIBRARY_PATH:-}"
     cmake --preset gpu
     cmake --build --preset gpu --parallel "$(nproc)" \
-        --target framefleet make_demo_model latents_differ
+        --target framefleet make_demo_model
 }
 
 # generate BACKEND PRECISION: latents to BACKEND-PRECISION.h5
@@ -52,12 +52,17 @@ generate()
         { echo "generate --backend $1 --precision $2:"; tail -5 "$work/$1-$2.log"; return 1; }
 }
 
-# compare PRECISION LIMIT
+# compare PRECISION LIMIT: of the relative L2 of the latents
 compare()
 {
-    generate cpu "$1" && generate cuda "$1" &&
-        $whole/bin/latents_differ "$work/cuda-$1.h5" "$work/cpu-$1.h5" \
-            "whole run, $1, latents against cpu" "$2" || failed=1
+    local found said=ok
+
+    generate cpu "$1" && generate cuda "$1" || { failed=1; return; }
+    found=$($whole/bin/framefleet compare "$work/cpu-$1.h5" "$work/cuda-$1.h5" \
+        --max_l2 "$2") || { said=FAILED; failed=1; }
+    found=$(sed -n 's/^relative L2: //p' <<<"$found")
+    printf '%-58s %12.3g %12.3g  %s\n' "whole run, $1, latents against cpu" "$found" \
+        "$2" "$said"
 }
 
 if wanted ops; then
