@@ -40,8 +40,7 @@ enum status devices_distinct(const struct device_claim *all, int n, struct err *
     return ST_OK;
 }
 
-enum status devices_check(struct world *w, const char *name, int visible, bool *hidden,
-                          struct err *e)
+enum status devices_check(struct world *w, const char *name, int visible, struct err *e)
 {
     const struct world_facts *f = world_facts(w);
     struct device_claim mine = {.visible = visible};
@@ -56,6 +55,18 @@ enum status devices_check(struct world *w, const char *name, int visible, bool *
     if (st == ST_OK)
         st = devices_distinct(all, f->size, e);
     free(all);
-    *hidden = visible == 1 && f->node_size > 1;
     return st;
+}
+
+enum status devices_open(struct world *w, const char *backend, int threads,
+                         struct ops **out, bool *hidden, struct err *e)
+{
+    struct ops_options opt = {.threads = threads};
+    int visible;
+
+    TRY(ops_devices(backend, &visible, e));
+    TRY(device_choose(visible, world_facts(w), &opt.device, e));
+    TRY(ops_open(backend, &opt, out, e));
+    *hidden = visible == 1 && world_facts(w)->node_size > 1;
+    return devices_check(w, ops_facts(*out)->device, visible, e);
 }

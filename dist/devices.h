@@ -10,17 +10,21 @@
  *
  * No two ranks of a launch may have the same GPU: NCCL would hang.
  *
- *     TRY(ops_devices(backend, &visible, e));
- *     TRY(device_choose(visible, world_facts(w), &device, e));
- *     … open the backend on it …
- *     TRY(devices_check(w, ops_facts(ops)->device, visible, &hidden, e));
+ *     TRY(devices_open(w, "cuda", threads, &ops, &hidden, e));
  */
 #ifndef DIST_DEVICES_H
 #define DIST_DEVICES_H
 
 #include "dist/world.h"
+#include "kernels/ops.h"
 
 enum { DEVICE_NAME_BYTES = 64 };
+
+/* Open the backend for this rank, on a device of its own where it has devices. *hidden:
+ * do ranks of a machine see one GPU each? What is refused is ST_USAGE on all ranks; the
+ * caller closes *out, also after a failure, when it is not NULL. Collective. */
+enum status devices_open(struct world *w, const char *backend, int threads,
+                         struct ops **out, bool *hidden, struct err *e);
 
 /* `visible` 0: the backend works on the host, device 0. ST_USAGE with both numbers when
  * there are too few. Not collective. */
@@ -37,9 +41,8 @@ struct device_claim {
 /* ST_USAGE with the first two ranks that claim the same. Not collective. */
 enum status devices_distinct(const struct device_claim *all, int n, struct err *e);
 
-/* The same for the ranks of a launch; `name` NULL: the host. *hidden: do ranks of a
- * machine see one GPU each? Collective. */
-enum status devices_check(struct world *w, const char *name, int visible, bool *hidden,
+/* The same for the ranks of a launch; `name` NULL: the host. Collective. */
+enum status devices_check(struct world *w, const char *name, int visible,
                           struct err *e);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "dist/devices.h"
 #include "engine/bench/inside.h"
 #include "engine/sample/segments.h"
 
@@ -57,8 +58,7 @@ static void result_describe(struct bench *b)
 static enum status bench_open(struct bench *b, const struct bench_options *o,
                               struct err *e)
 {
-    struct ops_options ops = {.threads = threads_of(&o->engine),
-                              .device = world_facts(o->engine.world)->node_rank};
+    bool hidden;
 
     TRY(options_check(o, e));
     b->o = o;
@@ -68,7 +68,8 @@ static enum status bench_open(struct bench *b, const struct bench_options *o,
     b->r->rank = calloc((size_t)world_facts(b->world)->size, sizeof(*b->r->rank));
     if (!b->r->rank)
         return err_set(e, ST_RESOURCE, "out of memory: ranks");
-    TRY(ops_open(o->engine.backend, &ops, &b->ops, e));
+    TRY(devices_open(b->world, o->engine.backend, threads_of(&o->engine), &b->ops,
+                     &hidden, e));
     result_describe(b);
     return ST_OK;
 }

@@ -38,19 +38,6 @@ static int threads_of(const struct engine_options *opt)
     return world->threads;
 }
 
-/* Each rank on a device of its own, where the backend has devices. */
-static enum status backend_open(struct pipeline *p, const struct engine_options *opt,
-                                bool *hidden, struct err *e)
-{
-    struct ops_options ops = {.threads = threads_of(opt)};
-    int visible;
-
-    TRY(ops_devices(opt->backend, &visible, e));
-    TRY(device_choose(visible, world_facts(opt->world), &ops.device, e));
-    TRY(ops_open(opt->backend, &ops, &p->ops, e));
-    return devices_check(opt->world, ops_facts(p->ops)->device, visible, hidden, e);
-}
-
 static enum status parts_open(struct pipeline *p, const struct engine_options *opt,
                               struct err *e)
 {
@@ -62,7 +49,7 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
     if (opt->no_text)
         model.without = 1u << MODEL_TEXT | 1u << MODEL_TOKENIZER;
 
-    TRY(backend_open(p, opt, &hidden, e));
+    TRY(devices_open(opt->world, opt->backend, threads_of(opt), &p->ops, &hidden, e));
     TRY(model_open(opt->model, &model, &p->model, e));
     p->precision = choice->dit;
     p->act = choice->act;
