@@ -11,8 +11,9 @@
  *                  /prefix/<segment>/<row>       [C, P, H, W], optional
  *                  attributes of /: seed, source, shift, steps
  *
- * Writing. Nothing is seen under `path` before it is whole: the data goes to a
- * temporary file in the same folder, which is synced, renamed, and the folder synced.
+ * Writing. Nothing is seen under `path` before it is whole: the data goes to a file
+ * without a name in the same folder (where there are none, with a temporary one), which
+ * is synced, named, and the folder synced. A process that is killed leaves nothing.
  *
  *     struct h5_writer *w;
  *     TRY(h5_create("x.h5", force, &w, e));

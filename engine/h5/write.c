@@ -47,6 +47,7 @@ struct h5_writer {
     size_t user_block; /* bytes in front of what HDF5 writes */
     int folder;        /* descriptor */
     int fd;            /* of the temporary file, empty until the commit */
+    bool nameless;     /* it has no name yet, so that a killed process leaves none */
     bool force;
     char *path;            /* as the user wrote it, for messages */
     const char *name;      /* its last part */
@@ -193,6 +194,15 @@ static enum status file_create(struct h5_writer *w, struct err *e)
     return w->file < 0 ? build_failed(w, e) : ST_OK;
 }
 
+/* A file without a name; false where there are none (NFS, no /proc). */
+static bool nameless_create(struct h5_writer *w)
+{
+    if (access("/proc/self/fd", X_OK) < 0)
+        return false;
+    w->fd = openat(w->folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    return w->fd >= 0;
+}
+
 static enum status temp_create(struct h5_writer *w, struct err *e)
 {
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
@@ -201,12 +211,22 @@ static enum status temp_create(struct h5_writer *w, struct err *e)
     if (getrandom(&tag, sizeof(tag), 0) != (ssize_t)sizeof(tag))
         return err_set(e, ST_RESOURCE, "no random bytes: %s", strerror(errno));
     snprintf(w->temp, sizeof(w->temp), ".%016llx.tmp", (unsigned long long)tag);
+    w->nameless = nameless_create(w);
+    if (w->nameless)
+        return ST_OK;
     w->fd = openat(w->folder, w->temp, flags, 0666);
     if (w->fd >= 0)
         return ST_OK;
     if (errno == EACCES || errno == EPERM || errno == EROFS)
         return err_set(e, ST_USAGE, "cannot write '%s': %s", w->path, strerror(errno));
     return write_failed(w, e);
+}
+
+static void temp_remove(struct h5_writer *w)
+{
+    if (!w->nameless)
+        unlinkat(w->folder, w->temp, 0);
+    close(w->fd);
 }
 
 enum status h5_create(const char *path, bool force, struct h5_writer **out,
@@ -229,8 +249,7 @@ enum status h5_create(const char *path, bool force, struct h5_writer **out,
     return ST_OK;
 
 err_unlink:
-    unlinkat(w->folder, w->temp, 0);
-    close(w->fd);
+    temp_remove(w);
 err_close:
     close(w->folder);
 err_free:
@@ -272,8 +291,7 @@ void h5_abandon(struct h5_writer *w)
         H5Fclose(w->file);
     pthread_mutex_unlock(&library);
     if (w->folder >= 0) {
-        unlinkat(w->folder, w->temp, 0);
-        close(w->fd);
+        temp_remove(w);
         close(w->folder);
     }
     free(w->image.data);
@@ -316,19 +334,43 @@ static enum status image_write(const struct h5_writer *w, struct err *e)
     return fsync(w->fd) < 0 ? write_failed(w, e) : ST_OK;
 }
 
-/* Give the file its name; without `force` never in place of another. */
-static enum status file_rename(const struct h5_writer *w, struct err *e)
+/* A link in the folder to the file that has no name yet. */
+static int nameless_link(const struct h5_writer *w, const char *name)
 {
-    int rc;
+    char self[64];
 
-    if (w->force)
-        rc = renameat(w->folder, w->temp, w->folder, w->name);
-    else
-        rc = renameat2(w->folder, w->temp, w->folder, w->name, RENAME_NOREPLACE);
-    if (rc < 0 && !w->force && (errno == EINVAL || errno == ENOSYS)) {
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", w->fd);
+    return linkat(AT_FDCWD, self, w->folder, name, AT_SYMLINK_FOLLOW);
+}
+
+/* From the temporary name to the real one, never in place of another. */
+static int rename_new(const struct h5_writer *w)
+{
+    int rc = renameat2(w->folder, w->temp, w->folder, w->name, RENAME_NOREPLACE);
+
+    if (rc < 0 && (errno == EINVAL || errno == ENOSYS)) {
         rc = linkat(w->folder, w->temp, w->folder, w->name, 0);
         if (rc == 0)
             unlinkat(w->folder, w->temp, 0);
+    }
+    return rc;
+}
+
+/* Give the file its name; without `force` never in place of another. */
+static enum status file_rename(struct h5_writer *w, struct err *e)
+{
+    int rc = 0;
+
+    if (w->nameless && !w->force) {
+        rc = nameless_link(w, w->name);
+    } else {
+        if (w->nameless)
+            rc = nameless_link(w, w->temp);
+        if (rc == 0) {
+            w->nameless = false;
+            rc = w->force ? renameat(w->folder, w->temp, w->folder, w->name)
+                          : rename_new(w);
+        }
     }
     if (rc < 0 && errno == EEXIST)
         return taken_error(w->path, e);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -225,6 +226,29 @@ static void nothing_is_overwritten_without_force(void **state)
 }
 
 /* A limit on the size of files is the disk that is full without being root. */
+/* Files for noise are open as long as a run lasts. */
+static void a_killed_writer_leaves_nothing(void **state)
+{
+    struct err e = ERR_INIT;
+    struct h5_writer *w;
+    int before = files_left(), how;
+    pid_t pid = fork();
+
+    (void)state;
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (h5_create("killed.h5", true, &w, &e) != ST_OK)
+            _exit(1);
+        h5_put(w, "x", 1, (int64_t[]){3}, (float[]){1, 2, 3}, &e);
+        raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, &how, 0), pid);
+    assert_true(WIFSIGNALED(how));
+    if (files_left() > before && open(".", O_TMPFILE | O_WRONLY, 0600) < 0)
+        skip(); /* no nameless files here */
+    assert_int_equal(files_left(), before);
+}
+
 static void a_full_disk_is_an_error_and_leaves_nothing(void **state)
 {
     const int64_t dims[] = {1 << 20};
@@ -399,6 +423,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(large_arrays_come_back_whole),
         cmocka_unit_test(same_content_is_same_bytes),
         cmocka_unit_test(nothing_is_overwritten_without_force),
+        cmocka_unit_test(a_killed_writer_leaves_nothing),
         cmocka_unit_test(a_full_disk_is_an_error_and_leaves_nothing),
         cmocka_unit_test(a_disk_too_small_is_refused_with_numbers),
         cmocka_unit_test(long_texts_are_kept_or_refused),
