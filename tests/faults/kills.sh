@@ -53,9 +53,9 @@ dirsync fsync *.checkpoints 1 1
 retire unlinkat ck-* 1 0"
 # Moments outside of it: claiming, naming the outputs, removing the checkpoints.
 edges="claim renameat .owner-* 1 0
-latents renameat2 .*.tmp 0 1
-video linkat *.y4m* 0 1
-clear unlinkat ck-*-*-*.h5 0 6
+latents fsync work 0 1
+video linkat got.y4m*.part 0 1
+named fsync work 0 2
 clear unlinkat owner 0 1"
 ways=(one all launcher job stop-one stop-launcher term term-one decode)
 
