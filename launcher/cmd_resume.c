@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/checkpoint/store.h"
 #include "engine/pipeline/keep.h"
 #include "launcher/command.h"
 #include "launcher/generate.h"
@@ -31,37 +30,6 @@ struct command_line {
     int argc;
     const char *const *argv;
 };
-
-/* ---- the checkpoints of one output ----------------------------------------------- */
-
-static void reason_add(void *ctx, const char *line)
-{
-    buf_addf(ctx, "framefleet: %s\n", line);
-}
-
-/* The newest valid checkpoint; when there is none, the reasons go to stderr. */
-static enum status newest_read(const char *output, struct checkpoint *ck, struct err *e)
-{
-    struct checkpoint_options o = CHECKPOINT_OPTIONS_DEFAULT;
-    char name[CHECKPOINT_NAME_BYTES], *folder = NULL;
-    struct buf reasons = BUF_INIT;
-    struct checkpoint_store *store = NULL;
-    bool found = false;
-    enum status st;
-
-    TRY(keep_folder(output, &folder, e));
-    st = checkpoint_store_open(folder, false, &o, &store, e);
-    if (st == ST_OK)
-        st = checkpoint_newest(store, reason_add, &reasons, ck, name, &found, e);
-    if (st == ST_OK && !found)
-        st = err_set(e, ST_INPUT, "no checkpoint in '%s'", folder);
-    if (st != ST_OK)
-        fputs(buf_text(&reasons), stderr);
-    buf_release(&reasons);
-    checkpoint_store_close(store);
-    free(folder);
-    return st;
-}
 
 static enum status nothing_refuse(const char *output, struct err *e)
 {
@@ -91,7 +59,7 @@ static enum status fate_of(const struct settings *s, int32_t *out, struct err *e
     *out = fates[outcome];
     if (outcome != KEEP_BEGUN)
         return ST_OK;
-    st = newest_read(s->job.output, &ck, e);
+    st = subject_newest(s->job.output, &ck, e);
     checkpoint_release(&ck);
     if (st != ST_INPUT || s->on_existing != ON_EXISTING_RESTART)
         return st;
@@ -206,7 +174,7 @@ static enum status launch_read(const struct subject *s, struct buf *text, struct
     struct checkpoint ck = {0};
 
     TRY(s->kind == SUBJECT_CHECKPOINT ? checkpoint_read(s->path, &ck, e)
-                                      : newest_read(s->output, &ck, e));
+                                      : subject_newest(s->output, &ck, e));
     buf_adds(text, ck.launch);
     checkpoint_release(&ck);
     if (text->failed)

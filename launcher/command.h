@@ -13,6 +13,8 @@ enum status command_generate(struct world *w, int argc, const char *const *argv,
                              struct err *e);
 enum status command_resume(struct world *w, int argc, const char *const *argv,
                            struct err *e);
+enum status command_decode(struct world *w, int argc, const char *const *argv,
+                           struct err *e);
 enum status command_plan(struct world *w, int argc, const char *const *argv,
                          struct err *e);
 enum status command_bench(struct world *w, int argc, const char *const *argv,

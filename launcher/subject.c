@@ -3,12 +3,14 @@
 
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/pipeline/keep.h"
+#include "kernels/base/buf.h"
 
 enum { LOOK_BYTES = 4096 };
 
@@ -67,7 +69,8 @@ enum status subject_init(struct subject *s, struct world *w, const char *path,
 
     memset(s, 0, sizeof(*s));
     s->path = path;
-    TRY(world_bcast(w, &kind, sizeof(kind), e));
+    if (w)
+        TRY(world_bcast(w, &kind, sizeof(kind), e));
     s->kind = (enum subject_kind)kind;
     while (n > 1 && path[n - 1] == '/')
         n--;
@@ -82,4 +85,32 @@ void subject_release(struct subject *s)
 {
     free(s->output);
     s->output = NULL;
+}
+
+static void reason_add(void *ctx, const char *line)
+{
+    buf_addf(ctx, "framefleet: %s\n", line);
+}
+
+enum status subject_newest(const char *output, struct checkpoint *ck, struct err *e)
+{
+    struct checkpoint_options o = CHECKPOINT_OPTIONS_DEFAULT;
+    char name[CHECKPOINT_NAME_BYTES], *folder = NULL;
+    struct buf reasons = BUF_INIT;
+    struct checkpoint_store *store = NULL;
+    bool found = false;
+    enum status st;
+
+    TRY(keep_folder(output, &folder, e));
+    st = checkpoint_store_open(folder, false, &o, &store, e);
+    if (st == ST_OK)
+        st = checkpoint_newest(store, reason_add, &reasons, ck, name, &found, e);
+    if (st == ST_OK && !found)
+        st = err_set(e, ST_INPUT, "no checkpoint in '%s'", folder);
+    if (st != ST_OK)
+        fputs(buf_text(&reasons), stderr);
+    buf_release(&reasons);
+    checkpoint_store_close(store);
+    free(folder);
+    return st;
 }

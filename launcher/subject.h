@@ -12,6 +12,7 @@
 #define LAUNCHER_SUBJECT_H
 
 #include "dist/world.h"
+#include "engine/checkpoint/store.h"
 
 enum subject_kind { SUBJECT_OUTPUT, SUBJECT_CHECKPOINT, SUBJECT_JOB };
 
@@ -21,9 +22,14 @@ struct subject {
     char *output;     /* SUBJECT_OUTPUT: its name; owned */
 };
 
-/* Rank 0 looks, for all. The caller releases. Collective. */
+/* Rank 0 looks, for all; `w` NULL: the caller looks for itself. The caller releases.
+ * Collective. */
 enum status subject_init(struct subject *s, struct world *w, const char *path,
                          struct err *e);
 void subject_release(struct subject *s);
+
+/* The newest valid checkpoint of an output. When there is none, the reasons go to
+ * stderr. */
+enum status subject_newest(const char *output, struct checkpoint *ck, struct err *e);
 
 #endif

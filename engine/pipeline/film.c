@@ -7,6 +7,48 @@
 
 enum { FRAMES_PER_LATENT = 4, RGB = 3 };
 
+/* ---- memory ---------------------------------------------------------------------- */
+
+/* The encoder, which only chains through pixels. */
+static enum status encode_plan(const struct vae_config *config, const struct ops *ops,
+                               const struct film_form *form, struct vae_plan *out,
+                               struct err *e)
+{
+    struct vae_shape shape = form->shape;
+
+    shape.chunk = 1;
+    return vae_plan(config, ops, VAE_ENCODE, &shape, out, e);
+}
+
+enum status film_plan(const struct vae_config *config, const struct ops *ops,
+                      const struct film_form *form, struct film_memory *out,
+                      struct err *e)
+{
+    size_t frame = (size_t)(form->shape.height * form->shape.width * RGB);
+    size_t step = (size_t)(FRAMES_PER_LATENT * form->shape.chunk) * frame;
+    bool kept = form->many && !form->chained_pixels;
+    struct vae_plan decode, encode = {0};
+
+    TRY(vae_plan(config, ops, VAE_DECODE, &form->shape, &decode, e));
+    if (form->chained_pixels)
+        TRY(encode_plan(config, ops, form, &encode, e));
+    *out = (struct film_memory){
+        .scratch = kept                                      ? 0
+                   : decode.arena_bytes > encode.arena_bytes ? decode.arena_bytes
+                                                             : encode.arena_bytes,
+        .kept = kept ? decode.arena_bytes : 0,
+        .host = step,
+        .workspace = decode.workspace_bytes > encode.workspace_bytes
+                         ? decode.workspace_bytes
+                         : encode.workspace_bytes,
+    };
+    if (form->chained_pixels)
+        out->host += (step + (size_t)form->overlap_frames * frame) * sizeof(float);
+    return ST_OK;
+}
+
+/* ---- opening and closing --------------------------------------------------------- */
+
 static size_t frame_values(const struct film *f)
 {
     return (size_t)(f->a.shape.height * f->a.shape.width * RGB);

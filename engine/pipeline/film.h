@@ -47,6 +47,25 @@ struct film {
     int64_t tail_next;
 };
 
+/* What decides the memory of a film. */
+struct film_form {
+    struct vae_shape shape;
+    bool chained_pixels;
+    int overlap_frames; /* chained_pixels only */
+    bool many;          /* segments: more than one */
+};
+
+struct film_memory {
+    size_t scratch, kept; /* arenas: one segment at a time; through all segments */
+    size_t host;          /* frames on their way */
+    size_t workspace;     /* of the queue */
+};
+
+/* Pure. */
+enum status film_plan(const struct vae_config *config, const struct ops *ops,
+                      const struct film_form *form, struct film_memory *out,
+                      struct err *e);
+
 enum status film_open(struct film *f, const struct film_args *a, struct err *e);
 
 /* Decode latent [C,frames,h,w] behind its first `prefix` latent frames and write the

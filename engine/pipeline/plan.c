@@ -76,23 +76,23 @@ struct vae_shape vae_shape_of(const struct pipeline *p, const struct job *job)
     return shape;
 }
 
-/* Bytes of the two sides of the VAE; the encoder only chains through pixels. */
-static enum status vae_bytes(struct pipeline *p, const struct geometry *g,
-                             const struct job *job, struct run_memory *out,
-                             struct err *e)
+/* What the leader needs to decode. */
+static enum status film_bytes(struct pipeline *p, const struct geometry *g,
+                              const struct job *job, struct run_memory *out,
+                              struct err *e)
 {
-    struct vae_shape shape = vae_shape_of(p, job);
-    struct vae_plan plan;
+    struct film_form form = {.shape = vae_shape_of(p, job),
+                             .chained_pixels = g->chained_pixels,
+                             .overlap_frames = (int)job->overlap_history,
+                             .many = g->segments.count > 1};
+    struct film_memory film;
 
-    TRY(vae_plan(model_vae(p->model), p->ops, VAE_DECODE, &shape, &plan, e));
-    out->decode = plan.arena_bytes;
-    out->workspace = larger(out->workspace, plan.workspace_bytes);
-    if (!g->chained_pixels)
-        return ST_OK;
-    shape.chunk = 1;
-    TRY(vae_plan(model_vae(p->model), p->ops, VAE_ENCODE, &shape, &plan, e));
-    out->decode = larger(out->decode, plan.arena_bytes);
-    out->workspace = larger(out->workspace, plan.workspace_bytes);
+    TRY(film_plan(model_vae(p->model), p->ops, &form, &film, e));
+    out->decode = film.scratch + film.kept;
+    out->kept += film.kept;
+    out->scratch = larger(out->scratch, film.scratch);
+    out->host += film.host;
+    out->workspace = larger(out->workspace, film.workspace);
     return ST_OK;
 }
 
@@ -114,23 +114,13 @@ static enum status dit_bytes(struct pipeline *p, const struct geometry *g,
     return ST_OK;
 }
 
-/* Beside the arenas: latents of the video, of a segment and of its rows, and frames on
- * their way to the output or, chained through pixels, to the next segment. */
-static size_t host_bytes(const struct pipeline *p, const struct geometry *g,
-                         const struct job *job)
+/* Beside the arenas: latents of the video, of a segment and of its rows. */
+static size_t host_bytes(const struct pipeline *p, const struct geometry *g)
 {
     size_t latent = (size_t)(model_dit(p->model)->out_channels * g->height * g->width) *
                     sizeof(float);
-    size_t frame = (size_t)(job->size.height * job->size.width) * 3;
-    size_t latents = (size_t)(g->segments.total + 2 * g->longest) * latent;
-    size_t step = (size_t)(4 * p->vae_chunk) * frame;
 
-    if (!g->leads)
-        return latents;
-    if (!g->chained_pixels)
-        return latents + step;
-    return latents + step * (1 + sizeof(float)) +
-           (size_t)job->overlap_history * frame * sizeof(float);
+    return (size_t)(g->segments.total + 2 * g->longest) * latent;
 }
 
 enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
@@ -142,10 +132,8 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
                          (int64_t)sizeof(float);
 
     memset(out, 0, sizeof(*out));
-    out->host = host_bytes(p, g, job);
+    out->host = host_bytes(p, g);
     TRY(dit_bytes(p, g, job, text_rows, out, e));
-    if (g->leads)
-        TRY(vae_bytes(p, g, job, out, e));
     if (g->leads && !job->embeds && !job->resumed) {
         TRY(umt5_plan(model_text(p->model), p->act, text_rows, p->ops, &text, e));
         out->encode = text.arena_bytes;
@@ -155,11 +143,7 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
     out->encode += (size_t)text_bytes + ARENA_ALIGN;
     out->denoise += (size_t)text_bytes + ARENA_ALIGN;
     out->scratch = larger(out->encode, out->denoise);
-    if (g->segments.count > 1 && !g->chained_pixels)
-        out->kept += out->decode;
-    else
-        out->scratch = larger(out->scratch, out->decode);
-    return ST_OK;
+    return g->leads ? film_bytes(p, g, job, out, e) : ST_OK;
 }
 
 /* Multiply-adds of the decoder, counted twice each: 431.6 TFLOP for 25 x 68 x 120

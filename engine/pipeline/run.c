@@ -19,6 +19,8 @@
 #include <string.h>
 
 #include "engine/pipeline/inside.h"
+#include "engine/pipeline/latents.h"
+#include "engine/pipeline/tags.h"
 #include "engine/text/clean.h"
 #include "kernels/base/clock.h"
 
@@ -62,37 +64,6 @@ static void progress_tell(struct run *r, enum pipeline_stage stage, int step, in
     r->at.step_seconds = seconds;
     if (r->events->progress)
         r->events->progress(r->events->ctx, &r->at);
-}
-
-/* ---- outputs --------------------------------------------------------------------- */
-
-enum { TAGS = 5 };
-
-struct media_setup {
-    struct media_tag tags[TAGS];
-    char seed[32];
-    struct media_options options;
-};
-
-static void media_setup_fill(struct media_setup *m, const struct run *r)
-{
-    const struct job *job = r->job;
-
-    snprintf(m->seed, sizeof(m->seed), "%lld", (long long)job->seed);
-    m->tags[0] = (struct media_tag){"title", job->prompt ? job->prompt : ""};
-    m->tags[1] = (struct media_tag){"prompt", job->prompt ? job->prompt : ""};
-    m->tags[2] = (struct media_tag){"seed", m->seed};
-    m->tags[3] = (struct media_tag){"model_digest", r->keep.whole_digest};
-    m->tags[4] = (struct media_tag){"comment",
-                                    r->events->job_json ? r->events->job_json : ""};
-    m->options = (struct media_options)MEDIA_OPTIONS_DEFAULT;
-    m->options.width = (int)job->size.width;
-    m->options.height = (int)job->size.height;
-    m->options.fps_num = (int)job->fps;
-    m->options.crf = (int)job->crf;
-    m->options.force = job_replaces(job);
-    m->options.tags = m->tags;
-    m->options.n_tags = TAGS;
 }
 
 /* ---- text --------------------------------------------------------------------------
@@ -241,17 +212,13 @@ static struct latent_size size_of(const struct run *r, int64_t frames)
     return size;
 }
 
-/* Copy `n` latent frames of every channel between two latents [C, frames, h, w]. */
 static void frames_copy(const struct run *r, float *to, int64_t to_frames,
                         int64_t to_first, const float *from, int64_t from_frames,
                         int64_t from_first, int64_t n)
 {
-    size_t plane = (size_t)(r->g.height * r->g.width);
+    struct latent_size size = size_of(r, n);
 
-    for (int64_t c = 0; c < model_dit(r->p->model)->out_channels; c++)
-        memcpy(to + (size_t)(c * to_frames + to_first) * plane,
-               from + (size_t)(c * from_frames + from_first) * plane,
-               (size_t)n * plane * sizeof(float));
+    latents_copy(&size, to, to_frames, to_first, from, from_frames, from_first, n);
 }
 
 /* Rows of the timestep matrix of a segment. */
@@ -549,14 +516,14 @@ static enum status embeds_save(const struct run *r, struct err *e)
 
 static enum status film_start(struct run *r, struct err *e)
 {
-    struct media_setup media;
+    struct tags tags;
     struct film_args a = {
         .vae = r->p->vae,
         .config = model_vae(r->p->model),
         .queue = r->queue,
         .shape = vae_shape_of(r->p, r->job),
         .path = r->job->output,
-        .media = &media.options,
+        .media = &tags.options,
         .chained_pixels = r->g.chained_pixels,
         .overlap_frames = r->g.chained_pixels ? (int)r->job->overlap_history : 0,
         .kept = r->g.segments.count > 1 && !r->g.chained_pixels ? &r->kept : NULL,
@@ -565,7 +532,7 @@ static enum status film_start(struct run *r, struct err *e)
         .ctx = r,
     };
 
-    media_setup_fill(&media, r);
+    tags_fill(&tags, r->job, r->keep.whole_digest, r->events->job_json);
     return film_open(&r->film, &a, e);
 }
 

@@ -11,7 +11,6 @@ table <<'END'
 no arguments             | 2 |                                   | framefleet --help
 unknown command          | 2 | paint                             | unknown command 'paint' ; generate
 resume of nothing        | 2 | resume                            | say what to go on with
-command not built        | 2 | decode x.h5                       | 'decode' is not built yet
 command not built        | 2 | convert                           | 'convert' is not built yet
 command not built        | 2 | doctor                            | 'doctor' is not built yet
 nothing to compare       | 2 | compare a.h5                      | say what to compare

@@ -1,0 +1,273 @@
+/* decode.c - opens the autoencoder, then film and segments as a run has them */
+#include "engine/pipeline/decode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pipeline/inside.h"
+#include "engine/pipeline/latents.h"
+#include "engine/pipeline/precision.h"
+#include "engine/pipeline/tags.h"
+#include "engine/weights/vae_file.h"
+#include "kernels/base/clock.h"
+#include "kernels/base/memory.h"
+
+static const double gib = 1024.0 * 1024.0 * 1024.0;
+
+struct decoding {
+    const struct decode_args *a;
+    const struct pipeline_events *events;
+    struct ops *ops;
+    struct component component;
+    struct vae_config config;
+    struct weights *weights;
+    struct vae *vae;
+    struct segments segments;
+    struct film_form form;
+    struct film_memory memory;
+    void *scratch_memory, *kept_memory, *workspace;
+    struct arena scratch, kept;
+    struct queue *queue;
+    float *segment; /* [C, longest, h, w] */
+    struct film film;
+    struct pipeline_progress at;
+};
+
+/* ---- does it fit? ---------------------------------------------------------------- */
+
+static enum status segments_make(struct decoding *d, struct err *e)
+{
+    const struct latent_size *size = &d->a->size;
+    struct job one = *d->a->job;
+
+    if (d->a->whole) {
+        one.num_frames = vae_frames(&d->config, size->frames);
+        one.overlap_history = 0;
+        one.causal_block_size = 1;
+    }
+    TRY(job_segments(&one, &d->segments, e));
+    if (size->frames == d->segments.total && size->height == one.size.height / 8 &&
+        size->width == one.size.width / 8)
+        return ST_OK;
+    return err_set(e, ST_INPUT,
+                   "'%s' holds %lld latent frames of %lldx%lld, its job has %d of "
+                   "%lldx%lld",
+                   d->a->name, (long long)size->frames, (long long)size->width,
+                   (long long)size->height, d->segments.total,
+                   (long long)(one.size.width / 8), (long long)(one.size.height / 8));
+}
+
+static enum status latents_fit(const struct decoding *d, struct err *e)
+{
+    if (d->a->size.channels == d->config.z_dim)
+        return ST_OK;
+    return err_set(e, ST_INPUT,
+                   "'%s' has %lld latent channels, the VAE '%s' takes %lld", d->a->name,
+                   (long long)d->a->size.channels, d->a->vae,
+                   (long long)d->config.z_dim);
+}
+
+static enum status memory_fits(const struct decoding *d, struct err *e)
+{
+    size_t need = d->memory.scratch + d->memory.kept + d->memory.host +
+                  d->memory.workspace + weights_bytes(d->weights);
+    size_t left = memory_available();
+
+    if (ops_facts(d->ops)->space != MEM_HOST || need <= left)
+        return ST_OK;
+    return err_set(e, ST_RESOURCE,
+                   "not enough memory: decoding needs %.2f GiB, %.2f GiB are available",
+                   (double)need / gib, (double)left / gib);
+}
+
+/* ---- opening --------------------------------------------------------------------- */
+
+static enum status weights_get(struct decoding *d, struct err *e)
+{
+    struct pipeline_progress at = {
+        .stage = STAGE_LOAD, .segments = 1, .step = 1, .steps = 1};
+    double start = clock_seconds();
+
+    TRY(weights_load(d->weights, d->ops, e));
+    TRY(vae_create(&d->config, d->weights, d->ops, &d->vae, e));
+    at.step_seconds = clock_seconds() - start;
+    if (d->events->progress)
+        d->events->progress(d->events->ctx, &at);
+    return ST_OK;
+}
+
+/* Everything that can be refused, from headers. */
+static enum status headers_open(struct decoding *d, struct err *e)
+{
+    const struct engine_options *o = d->a->engine;
+    struct ops_options ops = {.threads = (int)o->threads};
+    const struct precision_choice *choice = precision_choice(
+        (enum precision)o->precision);
+    struct weights_policy policy = precision_policy(choice, MODEL_VAE);
+
+    policy.threads = (int)o->threads;
+    TRY(ops_open(o->backend, &ops, &d->ops, e));
+    TRY(vae_file_open(d->a->vae, &d->component, &d->config, e));
+    TRY(latents_fit(d, e));
+    TRY(segments_make(d, e));
+    TRY(weights_open(&d->component, &policy, &d->weights, e));
+    d->form = (struct film_form){
+        .shape = {.height = 8 * d->a->size.height,
+                  .width = 8 * d->a->size.width,
+                  .chunk = o->vae_chunk,
+                  .dtype = choice->act},
+        .chained_pixels = d->a->job->chain == CHAIN_PIXELS && d->segments.count > 1,
+        .overlap_frames = (int)d->a->job->overlap_history,
+        .many = d->segments.count > 1,
+    };
+    TRY(film_plan(&d->config, d->ops, &d->form, &d->memory, e));
+    return memory_fits(d, e);
+}
+
+static enum status memory_get(struct decoding *d, struct err *e)
+{
+    const struct latent_size *size = &d->a->size;
+    int64_t longest = 1;
+
+    for (int i = 0; i < d->segments.count; i++) {
+        if (d->segments.segment[i].frames > longest)
+            longest = d->segments.segment[i].frames;
+    }
+    d->segment = malloc(
+        (size_t)(size->channels * longest * size->height * size->width) *
+        sizeof(float));
+    if (!d->segment)
+        return err_set(e, ST_RESOURCE, "out of memory: %lld latent frames",
+                       (long long)longest);
+    TRY(ops_mem_alloc(d->ops, d->memory.scratch, &d->scratch_memory, e));
+    TRY(ops_mem_alloc(d->ops, d->memory.kept, &d->kept_memory, e));
+    TRY(ops_mem_alloc(d->ops, d->memory.workspace, &d->workspace, e));
+    arena_init(&d->scratch, d->scratch_memory, d->memory.scratch);
+    arena_init(&d->kept, d->kept_memory, d->memory.kept);
+    return ops_queue_open(d->ops, d->workspace, d->memory.workspace, &d->queue, e);
+}
+
+static void step_done(void *ctx, int latents, double seconds)
+{
+    struct decoding *d = ctx;
+
+    d->at.step += latents;
+    d->at.step_seconds = seconds;
+    if (d->events->progress)
+        d->events->progress(d->events->ctx, &d->at);
+}
+
+static enum status film_start(struct decoding *d, struct err *e)
+{
+    struct tags tags;
+    struct film_args a = {
+        .vae = d->vae,
+        .config = &d->config,
+        .queue = d->queue,
+        .shape = d->form.shape,
+        .path = d->a->job->output,
+        .media = &tags.options,
+        .chained_pixels = d->form.chained_pixels,
+        .overlap_frames = d->form.chained_pixels ? d->form.overlap_frames : 0,
+        .kept = d->memory.kept ? &d->kept : NULL,
+        .stop = d->events->stop,
+        .step_done = step_done,
+        .ctx = d,
+    };
+
+    tags_fill(&tags, d->a->job, d->a->digest, d->a->job_json);
+    return film_open(&d->film, &a, e);
+}
+
+/* ---- decoding -------------------------------------------------------------------- */
+
+/* The prefix of a segment chained through pixels: what was decoded, encoded again. */
+static enum status prefix_encode(struct decoding *d, const struct segment *s,
+                                 struct err *e)
+{
+    const struct latent_size *size = &d->a->size;
+    float *prefix = malloc(
+        (size_t)(size->channels * s->prefix * size->height * size->width) *
+        sizeof(float));
+    enum status st;
+
+    if (!prefix)
+        return err_set(e, ST_RESOURCE, "out of memory: %d latent frames", s->prefix);
+    st = film_encode_tail(&d->film, &d->scratch, prefix, e);
+    if (st == ST_OK)
+        latents_copy(size, d->segment, s->frames, 0, prefix, s->prefix, 0, s->prefix);
+    free(prefix);
+    return st;
+}
+
+static enum status segments_decode(struct decoding *d, struct err *e)
+{
+    struct latent_size size = d->a->size;
+
+    d->at = (struct pipeline_progress){.stage = STAGE_DECODE,
+                                       .segments = d->segments.count};
+    for (int i = 0; i < d->segments.count; i++) {
+        const struct segment *s = &d->segments.segment[i];
+
+        d->at.steps += s->frames - (d->form.chained_pixels ? 0 : s->prefix);
+    }
+    for (int i = 0; i < d->segments.count; i++) {
+        const struct segment *s = &d->segments.segment[i];
+
+        d->at.segment = i;
+        size.frames = s->frames;
+        latents_copy(&size, d->segment, s->frames, 0, d->a->x, d->a->size.frames,
+                     s->first, s->frames);
+        if (s->prefix && d->form.chained_pixels)
+            TRY(prefix_encode(d, s, e));
+        TRY(film_segment(&d->film, &d->scratch, d->segment, &size, s->prefix, e));
+    }
+    return ST_OK;
+}
+
+static enum status output_check(const struct decoding *d, struct err *e)
+{
+    struct tags tags;
+
+    tags_fill(&tags, d->a->job, d->a->digest, d->a->job_json);
+    return media_check(d->a->job->output, &tags.options, e);
+}
+
+static enum status decode_all(struct decoding *d, struct err *e)
+{
+    TRY(headers_open(d, e));
+    TRY(output_check(d, e));
+    TRY(weights_get(d, e));
+    TRY(memory_get(d, e));
+    TRY(film_start(d, e));
+    TRY(segments_decode(d, e));
+    return film_close(&d->film, e);
+}
+
+static void decoding_release(struct decoding *d)
+{
+    film_abort(&d->film);
+    if (d->queue)
+        ops_queue_close(d->ops, d->queue);
+    if (d->ops) {
+        ops_mem_free(d->ops, d->scratch_memory);
+        ops_mem_free(d->ops, d->kept_memory);
+        ops_mem_free(d->ops, d->workspace);
+    }
+    vae_destroy(d->vae);
+    weights_close(d->weights);
+    component_close(&d->component);
+    ops_close(d->ops);
+    segments_release(&d->segments);
+    free(d->segment);
+}
+
+enum status decode_run(const struct decode_args *a,
+                       const struct pipeline_events *events, struct err *e)
+{
+    struct decoding d = {.a = a, .events = events};
+    enum status st = decode_all(&d, e);
+
+    decoding_release(&d);
+    return st;
+}
