@@ -52,7 +52,7 @@ rename renameat .ck-*.tmp 1 0
 dirsync fsync *.checkpoints 1 1
 retire unlinkat ck-* 1 0"
 # Moments outside of it: claiming, naming the outputs, removing the checkpoints.
-edges="claim renameat .owner-* 1 0
+edges="claim renameat .owner-* 0 1
 latents fsync work 0 1
 video linkat got.y4m*.part 0 1
 named fsync work 0 2
@@ -71,7 +71,7 @@ pick()
 # draw NUMBER: sets $way; for a way by calls also $fault, else $row and $pause
 draw()
 {
-    local name call pattern factor more visit=$((1 + RANDOM % 5)) which=$RANDOM
+    local name call pattern factor more visit=$((1 + RANDOM % 3)) which=$RANDOM
 
     fault=
     row=$((1 + RANDOM % 90))
