@@ -25,6 +25,13 @@ says()
     grep -qF -- "$2" "$root/err" && ok || not_ok "$1" "does not say '$2'"
 }
 
+# refused_as NAME CODE TEXT: the last line on stderr
+refused_as()
+{
+    is "$1: exit code" "$code" "$2"
+    tail -1 "$root/err" | grep -q "^framefleet: .*$3" && ok || not_ok "$1" "not said: $3"
+}
+
 job want
 makes generate --job want.json
 
@@ -126,6 +133,38 @@ another job, restart     | 3 | resume g.json --on_existing restart | of another 
 END
 makes resume mine.json
 same "its own job" want.y4m g.y4m
+
+# ---- a prompt is data, through job file, checkpoint, resume, and into the video
+
+hostile()
+{
+    printf '%s' "$1" >"$root/prompt"
+    for name in plain begun; do
+        rm -rf $name.y4m* $name.h5
+        printf '{"model": "wan", "prompt": "%s", "size": "48x16", "num_frames": 5,
+ "inference_steps": %d, "threads": 1, "checkpoint_every": 1, "output": "%s.y4m",
+ "save_latents": "%s.h5"}' "$1" $STEPS $name $name >$name.json
+    done
+    makes generate --job plain.json
+    stopped resume begun.json --or_start
+    makes resume "$2"
+    same "prompt '${1:0:40}': video" plain.y4m begun.y4m
+    same "prompt '${1:0:40}': latents and the job in them" plain.h5 begun.h5
+}
+
+# As JSON writes them: quotes, substitution, newlines, ESC, commas, marks, surrogates.
+hostile 'a\"; touch pwned; echo \"' begun.json
+hostile '$(touch pwned) `touch pwned` ${IFS} %s%n %1000000d' begun.y4m
+hostile 'one\ntwo\r\n\tthree\u001b[2J\u0007\u007f' begun.json
+hostile 'left \u202eright\u202c \ud83d\ude00 é, 猫, &amp; <b> \\ / \u2028' begun.y4m
+hostile "$(head -c 60000 /dev/zero | tr '\0' 'a')" begun.json
+[ ! -e pwned ] && ok || not_ok "prompts" "a prompt was run"
+"$PROBE" attr begun.h5 job | grep -q 'aaaa' && ok || not_ok "prompts" "not in the latents"
+long=$(head -c 70000 /dev/zero | tr '\0' 'a')
+printf '{"model": "wan", "prompt": "%s", "output": "long.y4m", "checkpoint_every": 1,
+ "size": "48x16", "num_frames": 5}' "$long" >long.json
+run resume long.json --or_start
+refused_as "a prompt too long for checkpoints" 2 "longer than 65536 bytes"
 
 # ---- several jobs of one file
 
