@@ -11,7 +11,8 @@
  * bytes is refused with its name.
  *
  * What is there decides (keep_look): checkpoints are gone on from; a video without
- * checkpoints is done, which is said without looking at the model; where nothing is
+ * checkpoints is done, which is said without looking at the model, unless the video
+ * itself names another job; where nothing is
  * there, --or_start starts the job, and without it that is an error. Checkpoints of
  * which none is valid are an error too, unless --on_existing restart was said. The jobs
  * of one file are one launch: when any of them has been begun, the others may start.
@@ -22,6 +23,7 @@
 
 #include "engine/pipeline/keep.h"
 #include "launcher/command.h"
+#include "launcher/finished.h"
 #include "launcher/generate.h"
 #include "launcher/subject.h"
 #include "launcher/text.h"
@@ -44,13 +46,14 @@ static enum status nothing_refuse(const char *output, struct err *e)
 enum fate { FATE_START, FATE_RESUME, FATE_RESTART, FATE_DONE };
 
 /* On rank 0: what lies there decides. */
-static enum status fate_of(const struct settings *s, int32_t *out, struct err *e)
+static enum status fate_of(struct settings_doc *d, int32_t *out, struct err *e)
 {
     static const int32_t fates[] = {
         [KEEP_NOTHING] = FATE_START,
         [KEEP_BEGUN] = FATE_RESUME,
         [KEEP_DONE] = FATE_DONE,
     };
+    const struct settings *s = &d->values;
     struct checkpoint ck = {0};
     enum keep_outcome outcome;
     enum status st;
@@ -58,7 +61,7 @@ static enum status fate_of(const struct settings *s, int32_t *out, struct err *e
     TRY(keep_look(s->job.output, &outcome, e));
     *out = fates[outcome];
     if (outcome != KEEP_BEGUN)
-        return ST_OK;
+        return outcome == KEEP_DONE ? finished_check(d, e) : ST_OK;
     st = subject_newest(s->job.output, &ck, e);
     checkpoint_release(&ck);
     if (st != ST_INPUT || s->on_existing != ON_EXISTING_RESTART)
@@ -84,13 +87,12 @@ static enum status fates_find(const struct jobs *jobs, int32_t *fates, struct er
     bool begun = false;
 
     for (int i = 0; i < jobs->n; i++) {
-        const struct settings *s = &jobs->doc[i].values;
-        enum status st = fate_of(s, &fates[i], e);
+        enum status st = fate_of(&jobs->doc[i], &fates[i], e);
 
         if (st != ST_OK && jobs->n > 1)
             err_prefix(e, "job %d", i + 1);
         TRY(st);
-        begun |= s->or_start || fates[i] != FATE_START;
+        begun |= jobs->doc[i].values.or_start || fates[i] != FATE_START;
     }
     return begun ? ST_OK : nothing_refuse(jobs->doc[0].values.job.output, e);
 }

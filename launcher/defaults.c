@@ -150,11 +150,16 @@ static enum status cfg_fold(struct settings_doc *d, struct err *e)
     return option_assign_named(&d->set, "guidance_scale", "1", source, e);
 }
 
+enum status settings_fold(struct settings_doc *d, struct err *e)
+{
+    TRY(size_fold(d, e));
+    return cfg_fold(d, e);
+}
+
 enum status settings_finish(struct settings_doc *d, struct world *w,
                             const struct dit_config *dit, struct err *e)
 {
-    TRY(size_fold(d, e));
-    TRY(cfg_fold(d, e));
+    TRY(settings_fold(d, e));
     TRY(model_defaults(d, dit, e));
     return prompt_from_file(d, w, e);
 }

@@ -427,6 +427,17 @@ void settings_print(const struct settings_doc *d, bool sources, struct json_out 
     json_out_end(out);
 }
 
+void settings_print_said(const struct settings_doc *d, struct json_out *out)
+{
+    json_out_object(out, NULL);
+    for (int i = 0; i < N_OPTIONS; i++) {
+        if (table[i].type != OPT_UNBUILT && d->set.source[i] >= SOURCE_FILE &&
+            !is_run_only(table[i].name))
+            value_print(d, i, table[i].name, out);
+    }
+    json_out_end(out);
+}
+
 void settings_help(FILE *out)
 {
     option_help(table, N_OPTIONS, out);

@@ -53,6 +53,10 @@ enum status settings_from_json(struct settings_doc *d, struct json_value object,
 enum status settings_finish(struct settings_doc *d, struct world *w,
                             const struct dit_config *dit, struct err *e);
 
+/* The part of settings_finish that needs no model: width, height, resolution into the
+ * size, enable_cfg into the guidance scale. */
+enum status settings_fold(struct settings_doc *d, struct err *e);
+
 /* Note the ranks of the launch, and what stands for guidance_degree, in the engine's
  * options. */
 void settings_ranks(struct settings_doc *d, struct world *w);
@@ -60,6 +64,9 @@ void settings_ranks(struct settings_doc *d, struct world *w);
 /* The whole of what a job is, as one JSON object; with `sources`, every value becomes
  * {"value": …, "source": "flag"}. Paths of outputs are left out without `sources`. */
 void settings_print(const struct settings_doc *d, bool sources, struct json_out *out);
+
+/* Of what settings_print prints without sources, that which a job file or flags say. */
+void settings_print_said(const struct settings_doc *d, struct json_out *out);
 
 /* What another launch must be told to do the same: the job, paths, mesh, threads. */
 void settings_print_launch(const struct settings_doc *d, struct json_out *out);

@@ -162,32 +162,61 @@ struct selection {
     bool accepted;
 };
 
+static enum status pair_parse(const char *one, const char *two, struct json *out[2],
+                              struct err *e)
+{
+    enum status st;
+
+    TRY(json_parse("configuration", one, strlen(one), &limits, &out[0], e));
+    st = json_parse("configuration", two, strlen(two), &limits, &out[1], e);
+    if (st != ST_OK)
+        json_close(out[0]);
+    return st;
+}
+
+static void pair_close(struct json *pair[2])
+{
+    json_close(pair[0]);
+    json_close(pair[1]);
+}
+
 static enum status differences(const char *then, const char *now,
                                const struct selection *which, struct buf *out,
                                struct err *e)
 {
-    struct json *a, *b;
-    enum status st;
+    struct json *pair[2];
+    struct json_value a, b;
 
-    TRY(json_parse("configuration", then, strlen(then), &limits, &a, e));
-    st = json_parse("configuration", now, strlen(now), &limits, &b, e);
-    if (st != ST_OK) {
-        json_close(a);
-        return st;
-    }
-    for (struct json_value v = json_first(json_root(a)); json_exists(v);
-         v = json_next(v)) {
+    TRY(pair_parse(then, now, pair, e));
+    a = json_root(pair[0]);
+    b = json_root(pair[1]);
+    for (struct json_value v = json_first(a); json_exists(v); v = json_next(v)) {
         if (identity_accepts(which->accept, json_key(v)) == which->accepted)
-            difference_add(json_key(v), v, json_find(json_root(b), json_key(v)), out);
+            difference_add(json_key(v), v, json_find(b, json_key(v)), out);
     }
-    for (struct json_value v = json_first(json_root(b)); json_exists(v);
-         v = json_next(v)) {
-        if (!json_exists(json_find(json_root(a), json_key(v))) &&
+    for (struct json_value v = json_first(b); json_exists(v); v = json_next(v)) {
+        if (!json_exists(json_find(a, json_key(v))) &&
             identity_accepts(which->accept, json_key(v)) == which->accepted)
-            difference_add(json_key(v), json_find(json_root(a), json_key(v)), v, out);
+            difference_add(json_key(v), json_find(a, json_key(v)), v, out);
     }
-    json_close(a);
-    json_close(b);
+    pair_close(pair);
+    return ST_OK;
+}
+
+enum status identity_contradiction(const char *made, const char *said,
+                                   const char *accept, struct buf *out, struct err *e)
+{
+    struct json *pair[2];
+
+    TRY(pair_parse(made, said, pair, e));
+    for (struct json_value v = json_first(json_root(pair[1])); json_exists(v);
+         v = json_next(v)) {
+        struct json_value then = json_find(json_root(pair[0]), json_key(v));
+
+        if (json_exists(then) && !identity_accepts(accept, json_key(v)))
+            difference_add(json_key(v), then, v, out);
+    }
+    pair_close(pair);
     return ST_OK;
 }
 

@@ -58,6 +58,12 @@ enum status identity_accepted(const struct checkpoint *ck,
                               const struct checkpoint_identity *want, struct buf *out,
                               struct err *e);
 
+/* The keys of the JSON object `said` that have another value in `made`, as text;
+ * nothing when there are none. What `made` does not have is passed over, and so is what
+ * `accept` names (may be NULL). */
+enum status identity_contradiction(const char *made, const char *said,
+                                   const char *accept, struct buf *out, struct err *e);
+
 /* Does `ck` belong to this job? A digest that `want` leaves empty is not looked at.
  * ST_INPUT names what differs: the keys of the configuration with both values, or the
  * model, the text rows, the schedule. `name` is what the error calls the checkpoint. */

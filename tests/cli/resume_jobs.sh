@@ -134,6 +134,26 @@ END
 makes resume mine.json
 same "its own job" want.y4m g.y4m
 
+# A finished video that carries its job.
+# h_frames does not, and a name is all there is.
+for out in h.mp4 h_frames; do
+    job h ', "enable_cfg": false, "guidance_scale": 4, "seed": 3'
+    sed -i "s/h\.y4m/$out/" h.json
+    if ! "$FF" resume h.json --or_start --force 2>"$root/err"; then
+        skip "$out" "built without FFmpeg"
+        continue
+    fi
+    makes resume h.json --or_start
+    is "$out: done" "$(cat "$root/err")" "already done: '$out'"
+    makes resume "$out"
+    [ $out == h.mp4 ] || continue
+    run resume h.json --or_start --seed 4 --prompt "A dog"
+    refused "$out: of another job" 3 \
+        "the finished video '$out' is of another job ; 'seed' was 3, is 4 ; 'prompt' was"
+    makes resume h.json --crf 3 --accept_change crf
+    makes resume h.json --threads 2 --force
+done
+
 # ---- a prompt is data, through job file, checkpoint, resume, and into the video
 
 hostile()
