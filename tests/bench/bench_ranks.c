@@ -113,8 +113,11 @@ static void run_precision(const char *name, const struct dit_precision *precisio
     struct forward_case c = {HEADS, HEAD_DIM, 1, 1, 1, tokens, precision, false};
     struct forward_rig r;
     struct row row;
+    struct ops *ops;
+    struct err e = ERR_INIT;
 
-    forward_rig_open(&r, &c, "cpu");
+    CHECK_OK(ops_open("cpu", &(struct ops_options){.threads = 1}, &ops, &e));
+    forward_rig_open(&r, &c, ops);
     for (int u = comm_size(world); u >= 1; u--) {
         struct mesh m = {1, u, comm_size(world) / u};
 
@@ -126,6 +129,7 @@ static void run_precision(const char *name, const struct dit_precision *precisio
         CHECK(!divides(&m, tokens) || row.bytes == row.formula);
     }
     forward_rig_close(&r);
+    ops_close(ops);
 }
 
 int main(int argc, char **argv)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/dit/context.h"
+#include "engine/weights/made_up.h"
 #include "tests/ranks/check.h"
 
 enum { TEXT_ROWS = 5, TEXT_DIM = 32 };
@@ -35,8 +36,30 @@ static float *numbers(uint64_t first, int64_t n, int variant)
     return v;
 }
 
+static enum weight_quant quant_of(enum dtype operand)
+{
+    return operand == DT_E4M3 ? QUANT_E4M3 : operand == DT_I8 ? QUANT_I8 : QUANT_NONE;
+}
+
+static void make_model(struct forward_rig *r)
+{
+    const struct dit_precision *p = r->c.precision;
+    struct weights_policy policy = {.quant = quant_of(p->operand),
+                                    .quantise = dit_quantised};
+    struct made_up how = {.seed = 12345,
+                          .stored = p->real == DT_F32 ? DT_F32 : DT_BF16};
+    struct expect_list list = EXPECT_LIST_INIT;
+    struct err e = ERR_INIT;
+
+    expect_dit(&list, &r->config);
+    CHECK_OK(
+        weights_make_up(&list, "transformer", &policy, &how, r->ops, &r->weights, &e));
+    expect_release(&list);
+    CHECK_OK(dit_create(&r->config, p, r->weights, r->ops, &r->dit, &e));
+}
+
 void forward_rig_open(struct forward_rig *r, const struct forward_case *c,
-                      const char *backend)
+                      struct ops *ops)
 {
     struct dit_config config = {
         .family = FAMILY_WAN,
@@ -51,17 +74,15 @@ void forward_rig_open(struct forward_rig *r, const struct forward_case *c,
         .text_len = 8,
         .eps = 1e-6f,
     };
-    struct err e = ERR_INIT;
 
-    *r = (struct forward_rig){.c = *c};
-    CHECK_OK(ops_open(backend, &(struct ops_options){.threads = 1}, &r->ops, &e));
-    CHECK_OK(bench_model_init(&r->model, &config, c->precision, r->ops, &e));
+    *r = (struct forward_rig){.c = *c, .config = config, .ops = ops};
+    make_model(r);
 }
 
 void forward_rig_close(struct forward_rig *r)
 {
-    bench_model_release(&r->model);
-    ops_close(r->ops);
+    dit_destroy(r->dit);
+    weights_close(r->weights);
 }
 
 static void open_memory(struct forward_pass *p)
@@ -70,14 +91,30 @@ static void open_memory(struct forward_pass *p)
     struct err e = ERR_INIT;
     size_t bytes;
 
-    CHECK_OK(
-        dit_plan(&r->model.config, r->c.precision, &p->shape, r->ops, &p->plan, &e));
+    CHECK_OK(dit_plan(&r->config, r->c.precision, &p->shape, r->ops, &p->plan, &e));
     bytes = p->plan.forward_bytes + p->plan.context_bytes +
             p->plan.context_scratch_bytes + 4 * ARENA_ALIGN;
     CHECK_OK(ops_mem_alloc(r->ops, bytes, &p->memory, &e));
     CHECK_OK(ops_mem_alloc(r->ops, p->plan.workspace_bytes + 1, &p->workspace, &e));
     arena_init(&p->arena, p->memory, bytes);
     CHECK_OK(ops_queue_open(r->ops, p->workspace, p->plan.workspace_bytes, &p->q, &e));
+}
+
+/* [rows, cols] where the backend works, filled from `values`, which are given back. */
+static struct tensor placed(struct forward_pass *p, float *values, int64_t rows,
+                            int64_t cols)
+{
+    struct ops *ops = p->rig->ops;
+    struct tensor from = tensor_make2(values, DT_F32, MEM_HOST, rows, cols), to;
+    struct err e = ERR_INIT;
+    void *data;
+
+    CHECK_OK(ops_mem_alloc(ops, (size_t)(rows * cols) * sizeof(float), &data, &e));
+    to = tensor_make2(data, DT_F32, ops_facts(ops)->space, rows, cols);
+    CHECK_OK(ops_copy(ops, p->q, &to, &from, &e));
+    CHECK_OK(ops_queue_wait(ops, p->q, &e));
+    free(values);
+    return to;
 }
 
 static void make_inputs(struct forward_pass *p, int variant)
@@ -89,12 +126,13 @@ static void make_inputs(struct forward_pass *p, int variant)
 
     for (int64_t i = 0; i < times; i++)
         t[i] = 500.0f + 490.0f * t[i];
-    p->latent_rows = numbers((uint64_t)(p->tokens.begin * RIG_COLUMNS), n, variant);
-    p->latent = tensor_make2(p->latent_rows, DT_F32, MEM_HOST, p->tokens.count,
-                             RIG_COLUMNS);
-    p->velocity = tensor_make2(numbers(0, n, 0), DT_F32, MEM_HOST, p->tokens.count,
-                               RIG_COLUMNS);
-    p->t = tensor_make1(t, DT_F32, MEM_HOST, times);
+    p->latent = placed(p,
+                       numbers((uint64_t)(p->tokens.begin * RIG_COLUMNS), n, variant),
+                       p->tokens.count, RIG_COLUMNS);
+    p->have = numbers(0, n, 0);
+    p->velocity = placed(p, numbers(0, n, 0), p->tokens.count, RIG_COLUMNS);
+    p->t = placed(p, t, 1, times);
+    p->t = tensor_reshape(&p->t, 1, &times);
     p->input = (struct dit_input){
         .latent = {&p->latent}, .n_latent = 1, .t = &p->t, .context = {p->context}};
 }
@@ -103,7 +141,7 @@ void forward_pass_open(struct forward_pass *p, struct forward_rig *r,
                        const struct seqpar_group *group, int variant)
 {
     float *text = numbers(7, TEXT_ROWS * TEXT_DIM, variant + 200);
-    struct tensor rows = tensor_make2(text, DT_F32, MEM_HOST, TEXT_ROWS, TEXT_DIM);
+    struct tensor rows;
     struct err e = ERR_INIT;
 
     *p = (struct forward_pass){.rig = r};
@@ -113,16 +151,26 @@ void forward_pass_open(struct forward_pass *p, struct forward_rig *r,
         .grid_w = r->c.grid_w,
         .group = *group,
         .contexts = 1,
-        .context_rows = dit_context_rows(&r->model.config, TEXT_ROWS),
+        .context_rows = dit_context_rows(&r->config, TEXT_ROWS),
     };
     open_memory(p);
-    CHECK_OK(dit_context_create(r->model.dit, p->q, &rows, &p->arena, &p->arena,
-                                &p->context, &e));
+    rows = placed(p, text, TEXT_ROWS, TEXT_DIM);
     CHECK_OK(
-        dit_forward_create(r->model.dit, &p->shape, &p->arena, p->q, &p->forward, &e));
+        dit_context_create(r->dit, p->q, &rows, &p->arena, &p->arena, &p->context, &e));
+    CHECK_OK(dit_forward_create(r->dit, &p->shape, &p->arena, p->q, &p->forward, &e));
     p->tokens = dit_forward_tokens(p->forward);
     make_inputs(p, variant);
-    free(text);
+    ops_mem_free(r->ops, rows.data);
+}
+
+void forward_pass_fetch(struct forward_pass *p)
+{
+    struct tensor to = tensor_make2(p->have, DT_F32, MEM_HOST, p->tokens.count,
+                                    RIG_COLUMNS);
+    struct err e = ERR_INIT;
+
+    CHECK_OK(ops_copy(p->rig->ops, p->q, &to, &p->velocity, &e));
+    CHECK_OK(ops_queue_wait(p->rig->ops, p->q, &e));
 }
 
 void forward_pass_run(struct forward_pass *p)
@@ -130,7 +178,7 @@ void forward_pass_run(struct forward_pass *p)
     struct err e = ERR_INIT;
 
     CHECK_OK(dit_forward_run(p->forward, p->q, &p->input, &p->velocity, &e));
-    CHECK_OK(ops_queue_wait(p->rig->ops, p->q, &e));
+    forward_pass_fetch(p);
 }
 
 void forward_pass_close(struct forward_pass *p)
@@ -140,9 +188,10 @@ void forward_pass_close(struct forward_pass *p)
     ops_queue_close(p->rig->ops, p->q);
     ops_mem_free(p->rig->ops, p->workspace);
     ops_mem_free(p->rig->ops, p->memory);
-    free(p->latent_rows);
-    free(p->velocity.data);
-    free(p->t.data);
+    ops_mem_free(p->rig->ops, p->latent.data);
+    ops_mem_free(p->rig->ops, p->velocity.data);
+    ops_mem_free(p->rig->ops, p->t.data);
+    free(p->have);
 }
 
 struct seqpar_layout forward_pass_layout(const struct forward_pass *p)

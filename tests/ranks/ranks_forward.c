@@ -1,5 +1,7 @@
 /* ranks_forward.c - the transformer on 1 to 8 ranks against the same on one
  *
+ *     ranks_forward [BACKEND]          larger heads, on that one
+ *
  * Every case runs on every mesh that the launch is large enough for, on the first ranks
  * of the launch; ranks outside wait at the next case. Guidance groups run side by side
  * with inputs of their own. What must hold:
@@ -17,6 +19,8 @@
 #include "tests/tolerance.h"
 
 enum { RANKS_MAX = 8, BRANCHES = 2 };
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct mesh same_bytes[] = {
     {1, 1, 1}, {1, 2, 1}, {1, 3, 1}, {1, 4, 1}, {1, 5, 1}, {1, 6, 1},
@@ -47,7 +51,7 @@ static void truth_open(struct truth *t, struct forward_rig *r, struct comm *worl
         if (comm_rank(world) == 0) {
             forward_pass_open(&p, r, &alone, b);
             forward_pass_run(&p);
-            memcpy(t->velocity[b], p.velocity.data, t->bytes);
+            memcpy(t->velocity[b], p.have, t->bytes);
             forward_pass_close(&p);
         }
         CHECK_OK(comm_broadcast(world, 0, t->velocity[b], t->bytes, &e));
@@ -63,7 +67,7 @@ static void truth_close(struct truth *t)
 /* |a - b| / |b| over the own rows; 0 where there are none. */
 static double error_of(const struct forward_pass *p, const float *want)
 {
-    const float *have = p->velocity.data;
+    const float *have = p->have;
     double diff = 0, norm = 0;
 
     want += p->tokens.begin * RIG_COLUMNS;
@@ -81,8 +85,7 @@ static size_t own_bytes(const struct forward_pass *p)
 
 static void check_same(const struct forward_pass *p, const float *want)
 {
-    CHECK(memcmp(p->velocity.data, want + p->tokens.begin * RIG_COLUMNS,
-                 own_bytes(p)) == 0);
+    CHECK(memcmp(p->have, want + p->tokens.begin * RIG_COLUMNS, own_bytes(p)) == 0);
 }
 
 /* ---- bytes on the wire ----------------------------------------------------------- */
@@ -166,18 +169,24 @@ static void run_mesh(struct forward_rig *r, const struct truth *t,
     } else {
         first = malloc(own_bytes(&p) + 1);
         CHECK(first);
-        memcpy(first, p.velocity.data, own_bytes(&p));
+        memcpy(first, p.have, own_bytes(&p));
         report(&p, &comms->mesh, error_of(&p, want));
         if (r->c.precision == &dit_fp32)
             CHECK(error_of(&p, want) < TOL_RING);
         forward_pass_run(&p);
-        CHECK(memcmp(first, p.velocity.data, own_bytes(&p)) == 0);
+        CHECK(memcmp(first, p.have, own_bytes(&p)) == 0);
         free(first);
     }
     forward_pass_close(&p);
 }
 
-static void run_meshes(struct forward_rig *r, const struct truth *t,
+/* A case with what one rank makes of it. */
+struct subject {
+    struct forward_rig rig;
+    struct truth truth;
+};
+
+static void run_meshes(struct subject *subjects, size_t n_subjects,
                        const struct mesh *meshes, size_t n, struct comm *world)
 {
     struct mesh_comms comms;
@@ -194,7 +203,8 @@ static void run_meshes(struct forward_rig *r, const struct truth *t,
         if (!part)
             continue;
         CHECK_OK(mesh_comms_open(&meshes[i], part, &comms, &e));
-        run_mesh(r, t, &comms);
+        for (size_t k = 0; k < n_subjects; k++)
+            run_mesh(&subjects[k].rig, &subjects[k].truth, &comms);
         mesh_comms_close(&comms);
         comm_close(part);
     }
@@ -202,16 +212,12 @@ static void run_meshes(struct forward_rig *r, const struct truth *t,
 
 /* Two branches of one group step in turn. */
 static void check_interleaved(struct forward_rig *r, const struct truth *t,
-                              struct comm *world)
+                              const struct mesh_comms *comms)
 {
-    struct mesh m = {1, comm_size(world), 1};
+    struct seqpar_group group = seqpar_group_of(comms);
     struct forward_pass p[BRANCHES];
-    struct seqpar_group group;
-    struct mesh_comms comms;
     struct err e = ERR_INIT;
 
-    CHECK_OK(mesh_comms_open(&m, world, &comms, &e));
-    group = seqpar_group_of(&comms);
     for (int b = 0; b < BRANCHES; b++) {
         forward_pass_open(&p[b], r, &group, b);
         CHECK_OK(dit_forward_begin(p[b].forward, p[b].q, &p[b].input, &e));
@@ -222,27 +228,62 @@ static void check_interleaved(struct forward_rig *r, const struct truth *t,
     }
     for (int b = 0; b < BRANCHES; b++) {
         CHECK_OK(dit_forward_end(p[b].forward, p[b].q, &p[b].velocity, &e));
+        forward_pass_fetch(&p[b]);
         check_same(&p[b], t->velocity[b]);
         forward_pass_close(&p[b]);
     }
+}
+
+static void run_interleaved(struct subject *subjects, size_t n, struct comm *world)
+{
+    struct mesh m = {1, comm_size(world), 1};
+    struct mesh_comms comms;
+    struct err e = ERR_INIT;
+
+    CHECK_OK(mesh_comms_open(&m, world, &comms, &e));
+    for (size_t k = 0; k < n; k++)
+        check_interleaved(&subjects[k].rig, &subjects[k].truth, &comms);
     mesh_comms_close(&comms);
 }
 
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-static void run_case(const struct forward_case *c, const char *backend,
-                     struct comm *world)
+static void say(struct comm *world, const char *what, size_t cases)
 {
-    struct forward_rig r;
-    struct truth t;
+    if (comm_rank(world) == 0)
+        printf("%s: %zu cases\n", what, cases);
+    fflush(stdout);
+}
 
-    forward_rig_open(&r, c, backend);
-    truth_open(&t, &r, world);
-    run_meshes(&r, &t, same_bytes, COUNT(same_bytes), world);
-    run_meshes(&r, &t, rings, COUNT(rings), world);
-    check_interleaved(&r, &t, world);
-    truth_close(&t);
-    forward_rig_close(&r);
+static void run_cases(const struct forward_case *cases, size_t n, const char *backend,
+                      struct comm *launch)
+{
+    struct ops_options opt = {.threads = 1};
+    struct subject *subjects = calloc(n, sizeof(*subjects));
+    struct comm *node, *world;
+    struct ops *ops;
+    struct err e = ERR_INIT;
+
+    CHECK(subjects);
+    CHECK_OK(comm_split_node(launch, &node, &e));
+    opt.device = comm_rank(node);
+    CHECK_OK(ops_open(backend, &opt, &ops, &e));
+    CHECK_OK(comm_open_over(launch, ops, &world, &e));
+    for (size_t k = 0; k < n; k++) {
+        forward_rig_open(&subjects[k].rig, &cases[k], ops);
+        truth_open(&subjects[k].truth, &subjects[k].rig, world);
+    }
+    run_meshes(subjects, n, same_bytes, COUNT(same_bytes), world);
+    run_interleaved(subjects, n, world);
+    say(world, "the same bytes on every mesh without a ring", n);
+    run_meshes(subjects, n, rings, COUNT(rings), world);
+    say(world, "every ring again the same", n);
+    for (size_t k = 0; k < n; k++) {
+        truth_close(&subjects[k].truth);
+        forward_rig_close(&subjects[k].rig);
+    }
+    comm_close(world);
+    ops_close(ops);
+    comm_close(node);
+    free(subjects);
 }
 
 /* The first ones through the backend that poisons what an op has not written.
@@ -258,15 +299,26 @@ static const struct forward_case cases[] = {
 
 enum { CHECKED = 2 };
 
-int main(void)
+/* Heads of 128, which a GPU's matrix unit takes, and some that it does not. */
+static const struct forward_case device_cases[] = {
+    {8, 128, 2, 5, 13, 17, &dit_fp8, true},  {8, 128, 2, 5, 13, 17, &dit_bf16, false},
+    {6, 128, 1, 3, 9, 11, &dit_fp8, false},  {5, 128, 1, 5, 13, 17, &dit_int8, true},
+    {40, 128, 1, 9, 16, 18, &dit_fp8, true}, {4, 16, 1, 5, 13, 17, &dit_fp32, true},
+};
+
+int main(int argc, char **argv)
 {
     struct comm *world;
     struct err e = ERR_INIT;
 
     CHECK_OK(comm_open("mpi", &world, &e));
     CHECK(comm_size(world) <= RANKS_MAX);
-    for (size_t i = 0; i < COUNT(cases); i++)
-        run_case(&cases[i], i < CHECKED ? "check:cpu" : "cpu", world);
+    if (argc > 1) {
+        run_cases(device_cases, COUNT(device_cases), argv[1], world);
+    } else {
+        run_cases(cases, CHECKED, "check:cpu", world);
+        run_cases(cases + CHECKED, COUNT(cases) - CHECKED, "cpu", world);
+    }
     for (int u = 1; u <= 8; u *= 2) {
         for (int r = 1; r <= 8; r++)
             check_formula(8, u, r);
