@@ -50,6 +50,7 @@ void coder_input(struct coder *k, int64_t n, int64_t h, int64_t w)
 {
     k->at = BUFFER_A;
     k->x = coder_take(k, BUFFER_A, n, h, w, k->net->layers[0].in);
+    k->area = area_whole(h, w);
 }
 
 enum status coder_walk(struct coder *k, bool first, struct err *e)
@@ -57,7 +58,8 @@ enum status coder_walk(struct coder *k, bool first, struct err *e)
     k->first = first;
     for (int i = 0; i < k->net->n_layers; i++)
         TRY(layer_run(k, &k->net->layers[i], e));
-    return ST_OK;
+    /* a border that reached an edge of the picture has not shrunk there */
+    return k->tile.h ? picture_crop(k, &k->tile, e) : ST_OK;
 }
 
 /* One clip: the first frame, `lead` latent frames (0: none), twice `n` latent frames.

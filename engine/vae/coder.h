@@ -18,7 +18,7 @@
 #ifndef ENGINE_VAE_CODER_H
 #define ENGINE_VAE_CODER_H
 
-#include "engine/vae/net.h"
+#include "engine/vae/area.h"
 
 enum { BUFFER_A, BUFFER_B, BUFFER_WORK, BUFFERS };
 
@@ -37,9 +37,11 @@ struct coder {
     void *buffer[BUFFERS];
     size_t buffer_bytes[BUFFERS];
     size_t workspace_bytes;
-    int at;          /* BUFFER_A or BUFFER_B, where x lies */
-    struct tensor x; /* [n,h,w,c], the picture in flight */
-    bool first;      /* this walk is over the first frame of the clip */
+    int at;           /* BUFFER_A or BUFFER_B, where x lies */
+    struct tensor x;  /* [n,h,w,c], the picture in flight */
+    struct area area; /* that it covers */
+    struct area tile; /* that is wanted in the end, decoding */
+    bool first;       /* this walk is over the first frame of the clip */
 };
 
 enum status coder_init(struct coder *k, const struct net *net, struct ops *ops,
@@ -57,7 +59,7 @@ size_t coder_cut(struct coder *k, struct arena *arena);
 /* Forget the clip: all slots are empty. */
 void coder_reset(struct coder *k);
 
-/* k->x = a picture of this size in buffer A, for the caller to fill. */
+/* k->x = a whole picture of this size in buffer A, for the caller to fill. */
 void coder_input(struct coder *k, int64_t n, int64_t h, int64_t w);
 
 /* Send k->x through all layers; k->x is the result. */
@@ -65,6 +67,9 @@ enum status coder_walk(struct coder *k, bool first, struct err *e);
 
 /* One layer: k->x in, k->x out (layers.c). */
 enum status layer_run(struct coder *k, const struct layer *l, struct err *e);
+
+/* k->x = the part `want` of itself. */
+enum status picture_crop(struct coder *k, const struct area *want, struct err *e);
 
 /* A tensor of this shape in a buffer; measuring, the buffer grows to hold it. */
 struct tensor coder_take(struct coder *k, int buffer, int64_t n, int64_t h, int64_t w,

@@ -87,11 +87,12 @@ static int other(const struct coder *k)
     return k->at == BUFFER_A ? BUFFER_B : BUFFER_A;
 }
 
-/* y, in the other buffer, is the picture now. */
-static void advance(struct coder *k, const struct tensor *y)
+/* y, in the other buffer, is the picture now, and covers `a`. */
+static void advance(struct coder *k, const struct tensor *y, const struct area *a)
 {
     k->at = other(k);
     k->x = *y;
+    k->area = *a;
 }
 
 /* What a convolution in time reads, for the frames of `like` with `front` before them.
@@ -109,9 +110,12 @@ static struct tensor work_body(const struct tensor *work, int64_t front)
     return tensor_slice(work, 0, front, work->shape[0] - front);
 }
 
-/* Convolution within frames and of single frames in time. */
-static struct op_conv conv_of(const struct layer_conv *c, const struct tensor *x,
-                              struct tensor *y, const struct tensor *residual)
+/* Convolution within frames and of single frames in time, of a picture that covers
+ * `in`.
+ */
+static struct op_conv conv_of(const struct layer_conv *c, const struct area *in,
+                              const struct tensor *x, struct tensor *y,
+                              const struct tensor *residual)
 {
     struct op_conv a = {
         .y = y,
@@ -121,10 +125,13 @@ static struct op_conv conv_of(const struct layer_conv *c, const struct tensor *x
         .residual = residual,
         .stride = {1, 1, 1},
         .upsample = 1,
+        .column = in->x,
     };
 
-    for (int i = 1; i < 3; i++)
-        a.pad_lo[i] = a.pad_hi[i] = (int)(c->weight.shape[1 + i] - 1) / 2;
+    if (c->weight.shape[2] == 1)
+        return a;
+    area_pad(in, a.pad_lo, a.pad_hi);
+    a.column = area_inner(in).x;
     return a;
 }
 
@@ -164,93 +171,99 @@ static enum status slot_save(struct coder *k, int index, const struct tensor *wo
     return ST_OK;
 }
 
-/* y = causal convolution of `work`, whose body is filled, plus residual. */
+/* y = causal convolution of `work`, which covers `in` and whose body is filled, plus
+ * residual. */
 static enum status causal(struct coder *k, const struct layer_conv *c, int slot,
-                          const struct tensor *work, struct tensor *y,
-                          const struct tensor *residual, struct err *e)
+                          const struct area *in, const struct tensor *work,
+                          struct tensor *y, const struct tensor *residual,
+                          struct err *e)
 {
     struct tensor x;
     struct op_conv a;
     int zeros;
 
     TRY(slot_load(k, slot, work, &x, &zeros, e));
-    a = conv_of(c, &x, y, residual);
+    a = conv_of(c, in, &x, y, residual);
     a.pad_lo[0] = zeros;
     TRY(put_conv(k, &a, e));
     return slot_save(k, slot, work, e);
 }
 
-/* causal(silu(norm(x))) into y. */
+/* causal(silu(norm(x))) into y; x covers `in`. */
 static enum status norm_causal(struct coder *k, const struct layer_norm *n,
                                const struct layer_conv *c, int slot,
-                               const struct tensor *x, struct tensor *y,
-                               const struct tensor *residual, struct err *e)
+                               const struct area *in, const struct tensor *x,
+                               struct tensor *y, struct err *e)
 {
     struct tensor work = work_take(k, x, 2);
     struct tensor body = work_body(&work, 2);
 
     TRY(put_norm_silu(k, &body, x, n, e));
-    return causal(k, c, slot, &work, y, residual, e);
+    return causal(k, c, slot, in, &work, y, NULL, e);
 }
 
-/* A tensor like x in the other buffer, with `c` channels. */
-static struct tensor other_take(struct coder *k, int64_t c)
+/* As many frames as x of this area and `c` channels, in the other buffer. */
+static struct tensor other_take(struct coder *k, const struct area *a, int64_t c)
 {
-    return coder_take(k, other(k), k->x.shape[0], k->x.shape[1], k->x.shape[2], c);
+    return coder_take(k, other(k), k->x.shape[0], a->h, a->w, c);
 }
 
 /* ---- the layers ----------------------------------------------------------------- */
 
 static enum status run_point(struct coder *k, const struct layer *l, struct err *e)
 {
-    struct tensor y = other_take(k, l->out);
-    struct op_conv a = conv_of(&l->conv[0], &k->x, &y, NULL);
+    struct tensor y = other_take(k, &k->area, l->out);
+    struct op_conv a = conv_of(&l->conv[0], &k->area, &k->x, &y, NULL);
 
     TRY(put_conv(k, &a, e));
-    advance(k, &y);
+    advance(k, &y, &k->area);
     return ST_OK;
 }
 
 static enum status run_causal(struct coder *k, const struct layer *l, struct err *e)
 {
+    struct area out = area_inner(&k->area);
     struct tensor work = work_take(k, &k->x, 2);
     struct tensor body = work_body(&work, 2);
-    struct tensor y = other_take(k, l->out);
+    struct tensor y = other_take(k, &out, l->out);
 
     TRY(put_copy(k, &body, &k->x, e));
-    TRY(causal(k, &l->conv[0], l->slot, &work, &y, NULL, e));
-    advance(k, &y);
+    TRY(causal(k, &l->conv[0], l->slot, &k->area, &work, &y, NULL, e));
+    advance(k, &y, &out);
     return ST_OK;
 }
 
 static enum status run_head(struct coder *k, const struct layer *l, struct err *e)
 {
-    struct tensor y = other_take(k, l->out);
+    struct area out = area_inner(&k->area);
+    struct tensor y = other_take(k, &out, l->out);
 
-    TRY(norm_causal(k, &l->norm[0], &l->conv[0], l->slot, &k->x, &y, NULL, e));
-    advance(k, &y);
+    TRY(norm_causal(k, &l->norm[0], &l->conv[0], l->slot, &k->area, &k->x, &y, e));
+    advance(k, &y, &out);
     return ST_OK;
 }
 
-/* Equal widths: the second convolution adds to x in place. Else the shortcut goes where
- * the first result was (the norm has read it) and the second adds to that. */
+/* The first result and what becomes of it share a buffer: the norm between them has
+ * read the one before the other is written. */
 static enum status run_res(struct coder *k, const struct layer *l, struct err *e)
 {
-    struct tensor y = other_take(k, l->out);
+    struct area mid = area_inner(&k->area), out = area_inner(&mid);
+    struct tensor y = other_take(k, &mid, l->out), z = other_take(k, &out, l->out);
+    struct tensor x = area_view(&k->x, &k->area, &out);
     struct tensor work, body;
     struct op_conv shortcut;
 
-    TRY(norm_causal(k, &l->norm[0], &l->conv[0], l->slot, &k->x, &y, NULL, e));
-    if (!l->conv[2].name)
-        return norm_causal(k, &l->norm[1], &l->conv[1], l->slot + 1, &y, &k->x, &k->x,
-                           e);
+    TRY(norm_causal(k, &l->norm[0], &l->conv[0], l->slot, &k->area, &k->x, &y, e));
     work = work_take(k, &y, 2);
     body = work_body(&work, 2);
     TRY(put_norm_silu(k, &body, &y, &l->norm[1], e));
-    shortcut = conv_of(&l->conv[2], &k->x, &y, NULL);
-    TRY(put_conv(k, &shortcut, e));
-    TRY(causal(k, &l->conv[1], l->slot + 1, &work, &y, &y, e));
-    advance(k, &y);
+    if (l->conv[2].name) {
+        shortcut = conv_of(&l->conv[2], &out, &x, &z, NULL);
+        TRY(put_conv(k, &shortcut, e));
+    }
+    TRY(causal(k, &l->conv[1], l->slot + 1, &mid, &work, &z, l->conv[2].name ? &z : &x,
+               e));
+    advance(k, &z, &out);
     return ST_OK;
 }
 
@@ -336,16 +349,16 @@ static enum status run_attn(struct coder *k, const struct layer *l, struct err *
 /* A row and a column of zeros below and on the right, none above and on the left. */
 static enum status run_down(struct coder *k, const struct layer *l, struct err *e)
 {
-    struct tensor y = coder_take(k, other(k), k->x.shape[0], k->x.shape[1] / 2,
-                                 k->x.shape[2] / 2, l->out);
-    struct op_conv a = conv_of(&l->conv[0], &k->x, &y, NULL);
+    struct area out = area_whole(k->area.h / 2, k->area.w / 2);
+    struct tensor y = other_take(k, &out, l->out);
+    struct op_conv a = conv_of(&l->conv[0], &k->area, &k->x, &y, NULL);
 
     for (int i = 1; i < 3; i++) {
         a.pad_lo[i] = 0;
         a.stride[i] = 2;
     }
     TRY(put_conv(k, &a, e));
-    advance(k, &y);
+    advance(k, &y, &out);
     return ST_OK;
 }
 
@@ -370,13 +383,13 @@ static enum status run_down_time(struct coder *k, const struct layer *l, struct 
         y = coder_take(k, other(k), n / 2, k->x.shape[1], k->x.shape[2], l->in);
         TRY(put_copy(k, &front, &s->t, e));
         TRY(put_copy(k, &body, &k->x, e));
-        a = conv_of(&l->conv[1], &work, &y, NULL);
+        a = conv_of(&l->conv[1], &k->area, &work, &y, NULL);
         a.stride[0] = 2;
         TRY(put_conv(k, &a, e));
     }
     TRY(put_copy(k, &s->t, &last, e));
     if (!k->first)
-        advance(k, &y);
+        advance(k, &y, &k->area);
     return ST_OK;
 }
 
@@ -386,16 +399,51 @@ static enum status run_down_t(struct coder *k, const struct layer *l, struct err
     return run_down_time(k, l, e);
 }
 
-static enum status run_up(struct coder *k, const struct layer *l, struct err *e)
+static enum status put_convert(struct coder *k, struct tensor *dst,
+                               const struct tensor *src, struct err *e)
 {
-    struct tensor y = coder_take(k, other(k), k->x.shape[0], 2 * k->x.shape[1],
-                                 2 * k->x.shape[2], l->out);
-    struct op_conv a = conv_of(&l->conv[0], &k->x, &y, NULL);
+    struct op_convert a = {.dst = dst, .src = src};
+
+    return k->queue ? ops_convert(k->ops, k->queue, &a, e) : ST_OK;
+}
+
+enum status picture_crop(struct coder *k, const struct area *want, struct err *e)
+{
+    struct tensor x, y;
+
+    if (area_same(want, &k->area))
+        return ST_OK;
+    x = area_view(&k->x, &k->area, want);
+    y = other_take(k, want, k->x.shape[3]);
+    TRY(put_convert(k, &y, &x, e));
+    advance(k, &y, want);
+    return ST_OK;
+}
+
+/* Keep of the picture what the tile needs from this layer on. */
+static enum status crop(struct coder *k, const struct layer *l, struct err *e)
+{
+    struct area need = area_needed(k->net, (int)(l - k->net->layers), &k->tile);
+
+    return picture_crop(k, &need, e);
+}
+
+static enum status run_up_space(struct coder *k, const struct layer *l, struct err *e)
+{
+    struct area doubled = area_double(&k->area), out = area_inner(&doubled);
+    struct tensor y = other_take(k, &out, l->out);
+    struct op_conv a = conv_of(&l->conv[0], &doubled, &k->x, &y, NULL);
 
     a.upsample = 2;
     TRY(put_conv(k, &a, e));
-    advance(k, &y);
+    advance(k, &y, &out);
     return ST_OK;
+}
+
+static enum status run_up(struct coder *k, const struct layer *l, struct err *e)
+{
+    TRY(crop(k, l, e));
+    return run_up_space(k, l, e);
 }
 
 /* One half of the channels of the time convolution, to every second frame of y. */
@@ -412,7 +460,7 @@ static enum status put_half(struct coder *k, const struct layer_conv *c, int hal
     struct op_conv a;
 
     frames.stride[0] *= 2;
-    a = conv_of(&part, x, &frames, NULL);
+    a = conv_of(&part, &k->area, x, &frames, NULL);
     a.pad_lo[0] = zeros;
     return put_conv(k, &a, e);
 }
@@ -433,15 +481,16 @@ static enum status run_up_time(struct coder *k, const struct layer *l, struct er
     for (int half = 0; half < 2; half++)
         TRY(put_half(k, &l->conv[1], half, &x, zeros, &y, e));
     TRY(slot_save(k, l->slot, &work, e));
-    advance(k, &y);
+    advance(k, &y, &k->area);
     return ST_OK;
 }
 
 static enum status run_up_t(struct coder *k, const struct layer *l, struct err *e)
 {
+    TRY(crop(k, l, e));
     if (!k->first)
         TRY(run_up_time(k, l, e));
-    return run_up(k, l, e);
+    return run_up_space(k, l, e);
 }
 
 enum status layer_run(struct coder *k, const struct layer *l, struct err *e)

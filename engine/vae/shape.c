@@ -35,6 +35,29 @@ enum status vae_latents(const struct vae_config *config, int64_t frames, int64_t
     return ST_OK;
 }
 
+static bool side_fits(int64_t at, int64_t n, int64_t whole)
+{
+    return at >= 0 && n >= SPACE_FACTOR && at <= whole - n && at % SPACE_FACTOR == 0 &&
+           n % SPACE_FACTOR == 0;
+}
+
+static enum status tile_check(const struct vae_shape *shape, struct err *e)
+{
+    const struct vae_tile *t = &shape->tile;
+
+    if (!t->height && !t->width)
+        return ST_OK;
+    if (side_fits(t->y, t->height, shape->height) &&
+        side_fits(t->x, t->width, shape->width))
+        return ST_OK;
+    return err_set(e, ST_USAGE,
+                   "a tile of %lldx%lld pixels at %lld, %lld is not in the picture of "
+                   "%lldx%lld, or not in steps of %d",
+                   (long long)t->width, (long long)t->height, (long long)t->x,
+                   (long long)t->y, (long long)shape->width, (long long)shape->height,
+                   (int)SPACE_FACTOR);
+}
+
 enum status shape_check(const struct vae_shape *shape, struct err *e)
 {
     const int64_t side[2] = {shape->width, shape->height};
@@ -52,6 +75,7 @@ enum status shape_check(const struct vae_shape *shape, struct err *e)
                            name[i], (long long)side[i], (int)SPACE_FACTOR,
                            (long long)below, (long long)(below + SPACE_FACTOR));
     }
+    TRY(tile_check(shape, e));
     if (shape->chunk < 1 || shape->chunk > VAE_CHUNK_MAX)
         return err_set(e, ST_USAGE, "a step of %lld latent frames is not in 1..%d",
                        (long long)shape->chunk, (int)VAE_CHUNK_MAX);
@@ -63,8 +87,10 @@ enum status shape_check(const struct vae_shape *shape, struct err *e)
 
 int64_t stage_count(const struct vae_config *config, const struct vae_shape *shape)
 {
-    int64_t frames = time_factor(config) * shape->chunk * shape->height * shape->width *
-                     3;
+    bool part = shape->tile.height;
+    int64_t pixels = part ? shape->tile.height * shape->tile.width
+                          : shape->height * shape->width;
+    int64_t frames = time_factor(config) * shape->chunk * pixels * 3;
     int64_t latents = host_count(config, shape);
 
     return frames > latents ? frames : latents;
@@ -77,6 +103,15 @@ int64_t host_count(const struct vae_config *config, const struct vae_shape *shap
            (shape->width / SPACE_FACTOR);
 }
 
+static struct area tile_area(const struct vae_shape *shape)
+{
+    const struct vae_tile *t = &shape->tile;
+
+    if (!t->height)
+        return area_whole(shape->height, shape->width);
+    return (struct area){t->y, t->x, t->height, t->width, shape->height, shape->width};
+}
+
 enum status coder_open(struct coder *k, const struct vae_config *config,
                        const struct net *net, struct ops *ops, enum vae_side side,
                        const struct vae_shape *shape, struct arena *arena,
@@ -87,6 +122,8 @@ enum status coder_open(struct coder *k, const struct vae_config *config,
 
     TRY(shape_check(shape, e));
     TRY(coder_init(k, net, ops, shape, e));
+    if (decode)
+        k->tile = tile_area(shape);
     TRY_GOTO(st,
              coder_measure(k, shape, shape->height / (decode ? SPACE_FACTOR : 1),
                            shape->width / (decode ? SPACE_FACTOR : 1),

@@ -7,8 +7,7 @@
  *
  * A clip goes through in steps. Every causal convolution in time remembers the last two
  * frames that it read (a slot), so memory depends on the picture and on the step, not
- * on the length of the clip, and the result does not depend on the step's length beyond
- * rounding:
+ * on the length of the clip, and the result does not depend on the step's length:
  *
  *     TRY(vae_create(&config, weights, ops, &v, e));
  *     struct vae_shape s = {.height = 544, .width = 960, .chunk = 1, .dtype = DT_BF16};
@@ -22,6 +21,11 @@
  *     }
  * out:
  *     vae_decode_end(d);
+ *
+ * Tiles. With a tile in the shape a decoder takes whole latents and gives only that
+ * part of every frame, to the bytes that decoding whole frames gives, in less memory:
+ * slots and pictures are those of the tile and a border (area.h). A clip goes through
+ * once for each tile.
  *
  * What runs: the published networks (Wan2.1_VAE.pth, AutoencoderKLWan) with any base
  * width, latent width and multipliers. Equal to the diffusers implementation up to
@@ -38,10 +42,16 @@ enum { VAE_CHUNK_MAX = 64 };
 
 enum vae_side { VAE_ENCODE, VAE_DECODE };
 
+/* A part of every frame, in pixels, multiples of 8. */
+struct vae_tile {
+    int64_t y, x, height, width;
+};
+
 struct vae_shape {
     int64_t height, width; /* of the frames, multiples of 8 */
     int64_t chunk;         /* largest number of latent frames per step, 1 to 64 */
     enum dtype dtype;      /* of activations: DT_F32 or DT_BF16 */
+    struct vae_tile tile;  /* decode only this; zeros: the whole frame */
 };
 
 struct vae_plan {
@@ -83,9 +93,10 @@ enum status vae_decode_begin(struct vae *v, const struct vae_shape *shape,
 /* How many frames the next step gives for `n` latent frames. */
 int64_t vae_decode_frames(const struct vae_decode *d, int64_t n);
 
-/* latents [z,n,h,w] f32, any strides, n at most the chunk. frames [N,H,W,3] dense, N as
- * vae_decode_frames says: f32 clamped to -1..1, or u8 (ops_pixels: truncated). Waits
- * for the queue, so that `frames` is ready on return. */
+/* latents [z,n,h,w] f32, any strides, n at most the chunk. frames [N,H,W,3] dense (of
+ * the tile, when there is one), N as vae_decode_frames says: f32 clamped to -1..1, or
+ * u8 (ops_pixels: truncated). Waits for the queue, so that `frames` is ready on return.
+ */
 enum status vae_decode_step(struct vae_decode *d, const struct tensor *latents,
                             const struct tensor *frames, struct err *e);
 

@@ -60,12 +60,68 @@ static void steps_give_the_same_frames(void **state)
     rig_decode(&r, z, T, H, W, DT_F32, STEPS(1), DT_F32, want);
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         rig_decode(&r, z, T, H, W, DT_F32, steps[i], DT_F32, got);
-        assert_true(rig_distance(got, want, n) <= TOL_VAE_STEPS);
+        assert_memory_equal(got, want, (size_t)n * sizeof(float));
     }
     free(z);
     free(want);
     free(got);
     rig_release(&r);
+}
+
+/* frames [n,h,8w,3] of one tile against the same part of the whole, to the byte. */
+static void tile_compare(const struct vae_tile *t, int64_t frames, int64_t height,
+                         int64_t width, const float *part, const float *whole)
+{
+    for (int64_t f = 0; f < frames; f++) {
+        for (int64_t y = 0; y < t->height; y++) {
+            const float *a = part + (f * t->height + y) * t->width * 3;
+            const float *b = whole + ((f * height + t->y + y) * width + t->x) * 3;
+
+            if (memcmp(a, b, (size_t)(3 * t->width) * sizeof(float)) != 0)
+                fail_msg("tile %lldx%lld at %lld, %lld: frame %lld, row %lld",
+                         (long long)t->width, (long long)t->height, (long long)t->x,
+                         (long long)t->y, (long long)f, (long long)y);
+        }
+    }
+}
+
+/* Tiles at edges, in the middle, one latent pixel large, with odd beginnings: where a
+ * tile ends must not be seen in what it holds. */
+static void tiles_equal_the_whole(const char *backend, const struct vae_config *c,
+                                  enum dtype dtype, int64_t T, int64_t h, int64_t w)
+{
+    const struct vae_tile tiles[] = {
+        {0, 0, 8 * h, 8 * w},         {0, 0, 8 * h, 8},
+        {0, 8 * (w - 3), 8 * h, 24},  {0, 8 * (w / 2), 8 * h, 32},
+        {8, 8 * (w / 2 - 1), 16, 24}, {8 * (h - 1), 8 * (w - 1), 8, 8},
+        {8 * (h / 2), 8 * 9, 8, 56},
+    };
+    int64_t n = vae_frames(c, T) * frame_floats(h, w);
+    float *z = rig_noise(5, c->z_dim * T * h * w);
+    float *whole = rig_zeros(n), *part = rig_zeros(n);
+    struct rig r;
+
+    rig_make(&r, backend, c);
+    rig_decode(&r, z, T, h, w, dtype, STEPS(1), DT_F32, whole);
+    for (size_t i = 0; i < sizeof(tiles) / sizeof(tiles[0]); i++) {
+        rig_decode_tile(&r, z, T, h, w, dtype, STEPS(1 + (int64_t)i % 2), &tiles[i],
+                        DT_F32, part);
+        tile_compare(&tiles[i], vae_frames(c, T), 8 * h, 8 * w, part, whole);
+    }
+    rig_release(&r);
+    free(z);
+    free(whole);
+    free(part);
+}
+
+static void tiles_are_exact(void **state)
+{
+    (void)state;
+    tiles_equal_the_whole("cpu", &CONFIG, DT_F32, 3, 19, 33);
+    tiles_equal_the_whole("cpu", &CONFIG, DT_BF16, 2, 4, 35);
+    tiles_equal_the_whole("cpu", &OTHER, DT_F32, 2, 3, 37);
+    tiles_equal_the_whole("check:cpu", &OTHER, DT_F32, 2, 3, 29);
+    tiles_equal_the_whole("ref", &CONFIG, DT_F32, 2, 3, 27);
 }
 
 static void steps_give_the_same_latents(void **state)
@@ -225,7 +281,7 @@ static void plan_of_the_published_model(void **state)
                            .dim_mult = {1, 2, 4, 4},
                            .res_blocks = 2,
                            .temporal_down = {false, true, true}};
-    struct vae_shape shape = {544, 960, 1, DT_BF16};
+    struct vae_shape shape = {544, 960, 1, DT_BF16, {0}};
     struct err e = ERR_INIT;
     struct vae_plan one, four;
     int64_t values = 0, tensors = 0;
@@ -268,6 +324,19 @@ static void plan_of_the_published_model(void **state)
     assert_int_equal(four.slot_bytes, one.slot_bytes);
     assert_true(four.arena_bytes > one.arena_bytes);
     assert_true(one.arena_bytes < 4000000000u);
+    for (int64_t w = 960; w >= 120; w /= 2) {
+        shape.chunk = 1;
+        shape.tile = (struct vae_tile){0, 0, 544, w};
+        assert_int_equal(vae_plan(&c, ops, VAE_DECODE, &shape, &four, &e), ST_OK);
+        assert_true(four.arena_bytes <= one.arena_bytes);
+        one = four;
+    }
+    assert_true(one.arena_bytes < 1100000000u);
+    shape.tile.width = 116;
+    assert_int_equal(vae_plan(&c, ops, VAE_DECODE, &shape, &four, &e), ST_USAGE);
+    shape.tile = (struct vae_tile){0, 904, 544, 64};
+    assert_int_equal(vae_plan(&c, ops, VAE_DECODE, &shape, &four, &e), ST_USAGE);
+    shape.tile = (struct vae_tile){0};
     shape.chunk = 1;
     assert_int_equal(vae_plan(&c, ops, VAE_ENCODE, &shape, &one, &e), ST_OK);
     assert_int_equal(one.slot_bytes, 1466449920u);
@@ -276,7 +345,7 @@ static void plan_of_the_published_model(void **state)
 
 static void impossible_requests_are_refused(void **state)
 {
-    struct vae_shape shape = {16, 24, 2, DT_F32};
+    struct vae_shape shape = {16, 24, 2, DT_F32, {0}};
     struct err e = ERR_INIT;
     struct vae_plan plan;
     struct ops *ops;
@@ -294,16 +363,16 @@ static void impossible_requests_are_refused(void **state)
     shape.width = 25;
     assert_int_equal(vae_plan(&CONFIG, ops, VAE_DECODE, &shape, &plan, &e), ST_USAGE);
     assert_non_null(strstr(e.text, "24 and 32"));
-    shape = (struct vae_shape){16, 24, 0, DT_F32};
+    shape = (struct vae_shape){16, 24, 0, DT_F32, {0}};
     assert_int_equal(vae_plan(&CONFIG, ops, VAE_DECODE, &shape, &plan, &e), ST_USAGE);
-    shape = (struct vae_shape){16, 24, 1, DT_F16};
+    shape = (struct vae_shape){16, 24, 1, DT_F16, {0}};
     assert_int_equal(vae_plan(&CONFIG, ops, VAE_DECODE, &shape, &plan, &e), ST_USAGE);
     ops_close(ops);
 }
 
 static void wrong_weights_are_refused(void **state)
 {
-    struct vae_shape shape = {16, 16, 1, DT_F32};
+    struct vae_shape shape = {16, 16, 1, DT_F32, {0}};
     struct err e = ERR_INIT;
     struct vae_decode *d;
     struct vae_encode *c;
@@ -335,6 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_give_the_same_frames),
+        cmocka_unit_test(tiles_are_exact),
         cmocka_unit_test(steps_give_the_same_latents),
         cmocka_unit_test(slots_equal_the_whole_clip),
         cmocka_unit_test(one_frame_is_an_image),

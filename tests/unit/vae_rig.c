@@ -195,12 +195,21 @@ void rig_decode(const struct rig *r, const float *latents, int64_t T, int64_t h,
                 int64_t w, enum dtype dtype, const int64_t *steps, enum dtype out_type,
                 void *frames)
 {
-    struct vae_shape shape = {8 * h, 8 * w, largest(steps), dtype};
+    struct vae_tile all = {0, 0, 8 * h, 8 * w};
+
+    rig_decode_tile(r, latents, T, h, w, dtype, steps, &all, out_type, frames);
+}
+
+void rig_decode_tile(const struct rig *r, const float *latents, int64_t T, int64_t h,
+                     int64_t w, enum dtype dtype, const int64_t *steps,
+                     const struct vae_tile *tile, enum dtype out_type, void *frames)
+{
+    struct vae_shape shape = {8 * h, 8 * w, largest(steps), dtype, *tile};
     struct tensor z = tensor_make((void *)(uintptr_t)latents, DT_F32, MEM_HOST, 4,
                                   (int64_t[]){r->config.z_dim, T, h, w});
     struct tensor out = tensor_make(
         frames, out_type, MEM_HOST, 4,
-        (int64_t[]){vae_frames(&r->config, T), 8 * h, 8 * w, 3});
+        (int64_t[]){vae_frames(&r->config, T), tile->height, tile->width, 3});
     struct err e = ERR_INIT;
     struct vae_decode *d;
     struct room m;
@@ -226,7 +235,7 @@ void rig_decode(const struct rig *r, const float *latents, int64_t T, int64_t h,
 void rig_encode(const struct rig *r, const float *frames, int64_t T, int64_t h,
                 int64_t w, enum dtype dtype, const int64_t *steps, float *latents)
 {
-    struct vae_shape shape = {8 * h, 8 * w, largest(steps), dtype};
+    struct vae_shape shape = {8 * h, 8 * w, largest(steps), dtype, {0}};
     struct tensor z = tensor_make(latents, DT_F32, MEM_HOST, 4,
                                   (int64_t[]){r->config.z_dim, T, h, w});
     struct tensor in = tensor_make(

@@ -35,6 +35,11 @@ void rig_decode(const struct rig *r, const float *latents, int64_t T, int64_t h,
                 int64_t w, enum dtype dtype, const int64_t *steps, enum dtype out_type,
                 void *frames);
 
+/* The same of a tile alone, which all frames are then of. */
+void rig_decode_tile(const struct rig *r, const float *latents, int64_t T, int64_t h,
+                     int64_t w, enum dtype dtype, const int64_t *steps,
+                     const struct vae_tile *tile, enum dtype out_type, void *frames);
+
 /* [F,H,W,3] -> [z,T,h,w]; steps in latent frames. */
 void rig_encode(const struct rig *r, const float *frames, int64_t T, int64_t h,
                 int64_t w, enum dtype dtype, const int64_t *steps, float *latents);
