@@ -25,6 +25,7 @@
 #include "launcher/command.h"
 #include "launcher/finished.h"
 #include "launcher/generate.h"
+#include "launcher/reach.h"
 #include "launcher/subject.h"
 #include "launcher/text.h"
 
@@ -199,6 +200,9 @@ static enum status launch_resume(const struct subject *s, struct world *w,
         d->values.job.checkpoint = (char *)(uintptr_t)s->path;
     else
         st = option_assign_named(&d->set, "output", s->output, SOURCE_FILE, e);
+    if (st == ST_OK && world_facts(w)->rank == 0)
+        st = reach_check(d, s, e);
+    st = world_agree(w, st, e);
     if (st == ST_OK)
         st = jobs_generate(&jobs, w, e);
     jobs_release(&jobs);

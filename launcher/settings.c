@@ -394,6 +394,17 @@ static bool is_once(const char *name)
     return false;
 }
 
+enum status settings_launch_check(const struct settings_doc *d, struct err *e)
+{
+    for (int i = 0; i < N_OPTIONS; i++) {
+        if (d->set.source[i] == SOURCE_FILE && is_once(table[i].name))
+            return err_set(e, ST_INPUT,
+                           "a checkpoint says '%s', which only a user can say",
+                           table[i].name);
+    }
+    return ST_OK;
+}
+
 void settings_print_launch(const struct settings_doc *d, struct json_out *out)
 {
     json_out_object(out, NULL);

@@ -71,6 +71,9 @@ void settings_print_said(const struct settings_doc *d, struct json_out *out);
 /* What another launch must be told to do the same: the job, paths, mesh, threads. */
 void settings_print_launch(const struct settings_doc *d, struct json_out *out);
 
+/* Has a launch that was read back anything that settings_print_launch never prints? */
+enum status settings_launch_check(const struct settings_doc *d, struct err *e);
+
 void settings_help(FILE *out);
 
 #endif

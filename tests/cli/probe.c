@@ -6,6 +6,7 @@
  *     probe h5 FILE NAME RANK       "16x2x2x6 <hash>": shape and hash of an array
  *     probe attr FILE NAME          a text attribute of the root
  *     probe h5make FILE NAME DIMS   write an array of small numbers
+ *     probe relaunch FILE TEXT FOLDER   save the checkpoint FILE with another launch
  *     probe peak OUT COMMAND...     run it; peak memory in bytes goes to the file OUT
  *     probe signal N WORD COMMAND.. run it; when a line of its stderr holds WORD send
  *                                   signal N; prints "signal N" or "exit CODE"
@@ -22,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/checkpoint/store.h"
 #include "engine/h5/h5.h"
 #include "engine/media/media.h"
 #include "kernels/base/json.h"
@@ -229,6 +231,34 @@ static int h5_make(int argc, char **argv)
     return 0;
 }
 
+static enum status launch_change(const char *path, const char *text, const char *folder,
+                                 struct err *e)
+{
+    struct checkpoint_options o = CHECKPOINT_OPTIONS_DEFAULT;
+    struct checkpoint ck = {0};
+    struct checkpoint_store *s;
+    char *config;
+
+    TRY(checkpoint_read(path, &ck, e));
+    config = strdup(ck.config);
+    TRY(checkpoint_config(&ck, config, text, e));
+    free(config);
+    TRY(checkpoint_store_open(folder, true, &o, &s, e));
+    TRY(checkpoint_claim(s, e));
+    TRY(checkpoint_save(s, &ck, NULL, e));
+    checkpoint_store_close(s);
+    checkpoint_release(&ck);
+    return ST_OK;
+}
+
+static int relaunch(int argc, char **argv)
+{
+    struct err e = ERR_INIT;
+
+    (void)argc;
+    return launch_change(argv[0], argv[1], argv[2], &e) == ST_OK ? 0 : complain(&e);
+}
+
 /* ---- other programs -------------------------------------------------------------- */
 
 static int exec_failed(char **argv)
@@ -313,9 +343,9 @@ int main(int argc, char **argv)
         int (*run)(int argc, char **argv);
         int at_least;
     } commands[] = {
-        {"frames", frames_print, 1}, {"tag", tag_print, 2},     {"json", json_print, 1},
-        {"h5", h5_print, 3},         {"attr", attr_print, 2},   {"h5make", h5_make, 3},
-        {"peak", peak_run, 2},       {"signal", signal_run, 3},
+        {"frames", frames_print, 1}, {"tag", tag_print, 2},   {"json", json_print, 1},
+        {"h5", h5_print, 3},         {"attr", attr_print, 2}, {"h5make", h5_make, 3},
+        {"relaunch", relaunch, 3},   {"peak", peak_run, 2},   {"signal", signal_run, 3},
     };
     int child = h5_child_main(argc, argv);
 
