@@ -12,7 +12,9 @@
 #     SEED=7         trials are drawn from it and their number, alone
 #     ONLY="3 17"    just these trials
 calls=$(realpath "$4")
-. "$(dirname "$0")/../ranks/program.sh"
+here=$(realpath "$(dirname "$0")")
+. "$here/../ranks/program.sh"
+. "$here/writer.sh"
 
 trials=${5:-12}
 seed=${SEED:-2026}
@@ -39,18 +41,6 @@ kinds=(plain replayed lagged latents pixels)
 
 # ---- how it ends
 
-# A stage of the writer, the call that it begins with, and which of its visits belongs to
-# the V-th checkpoint: FACTOR * V + MORE.
-stages="build fstatvfs *.checkpoints 1 0
-create openat .ck-*.tmp 1 0
-write pwrite .ck-*.tmp 2 -1
-verify pread .ck-*.tmp 20 -9
-block pwrite .ck-*.tmp 2 0
-fsync fsync .ck-*.tmp 1 0
-owner openat owner 1 1
-rename renameat .ck-*.tmp 1 0
-dirsync fsync *.checkpoints 1 1
-retire unlinkat ck-* 1 0"
 # Moments outside of it: claiming, naming the outputs, removing the checkpoints.
 edges="claim renameat .owner-* 0 1
 latents fsync work 0 1
@@ -59,31 +49,26 @@ named fsync work 0 2
 clear unlinkat owner 0 1"
 ways=(one all launcher job stop-one stop-launcher term term-one decode)
 
-# pick: one line of stdin, by $RANDOM
-pick()
-{
-    local lines
-
-    mapfile -t lines
-    printf '%s\n' "${lines[RANDOM % ${#lines[@]}]}"
-}
-
 # draw NUMBER: sets $way; for a way by calls also $fault, else $row and $pause
 draw()
 {
-    local name call pattern factor more visit=$((1 + RANDOM % 3)) which=$RANDOM
+    local name call pattern factor more visit=$((1 + RANDOM % 3)) lines i=$(($1 / 2))
 
     fault=
     row=$((1 + RANDOM % 90))
     pause=0.0$((RANDOM % 10))
     case $(($1 % 8)) in
-    0 | 2 | 4 | 6) read -r name call pattern factor more < <(pick <<<"$stages") ;;
-    5) read -r name call pattern factor more < <(pick <<<"$edges") ;;
+    0 | 2 | 4 | 6) mapfile -t lines <<<"$stages" ;;
+    5)
+        mapfile -t lines <<<"$edges"
+        i=$(($1 / 8))
+        ;;
     *)
-        way=${ways[which % ${#ways[@]}]}
+        way=${ways[i % ${#ways[@]}]}
         return
         ;;
     esac
+    read -r name call pattern factor more <<<"${lines[i % ${#lines[@]}]}"
     way=at-$name
     fault="$call $pattern $((factor * visit + more)) kill"
 }
