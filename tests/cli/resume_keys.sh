@@ -109,6 +109,27 @@ for n in 1 2 3; do
     is "--keep $n is stopped" "$how" "exit 75"
     is "--keep $n" "$(ls keep$n.y4m.checkpoints | grep -c '^ck-')" $n
 done
+
+# ---- damage: the newest, the newest two, all three
+
+makes generate "${SLOW[@]}" --output slow.y4m
+for n in 1 2 3; do
+    rm -rf d.y4m d.y4m.checkpoints
+    cp -R keep3.y4m.checkpoints d.y4m.checkpoints
+    for file in $(ls -dr d.y4m.checkpoints/ck-* | head -$n); do
+        truncate -s -1 "$file"
+    done
+    run resume d.y4m
+    is "$n of 3 damaged: said" "$(grep -c "rejected: it has [0-9]* bytes" "$root/err")" $n
+    if [ $n -eq 3 ]; then
+        is "all damaged: exit code" "$code" 3
+        continue
+    fi
+    next=$(basename "$(ls -dr keep3.y4m.checkpoints/ck-* | sed -n $((n + 1))p)")
+    grep -q "going on from $next" "$root/err" && ok || not_ok "$n of 3 damaged" "not from $next"
+    same "$n of 3 damaged" slow.y4m d.y4m
+done
+
 table <<'END'
 keep none                | 2 | generate "${ARGS[@]}" --output k.y4m --keep 0 | keep 0 ; 1 to 64
 END
