@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/media/media.h"
+#include "engine/pipeline/keep_match.h"
 #include "kernels/base/buf.h"
 #include "kernels/base/clock.h"
 
@@ -134,92 +135,6 @@ static enum status others_refuse(struct keep *k, struct err *e)
                    k->folder, k->job->output);
 }
 
-/* ---- what a checkpoint must have been written with ------------------------------- */
-
-/* Ring ranks round otherwise than one rank: another degree is another result. */
-static enum status ring_check(const struct keep *k, struct err *e)
-{
-    const char *then = strrchr(k->from.mesh, 'r'), *now = strrchr(k->mesh, 'r');
-
-    if (then && now && strcmp(then, now) != 0 &&
-        !identity_accepts(k->job->accept_change, "ring"))
-        return err_set(e, ST_INPUT,
-                       "the checkpoint was written on the mesh %s, this one is %s: "
-                       "another ring degree gives other bytes, --accept_change ring "
-                       "lets them differ",
-                       k->from.mesh, k->mesh);
-    return ST_OK;
-}
-
-/* What 'auto' has become. */
-static enum status precision_check(const struct keep *k, struct err *e)
-{
-    if (strcmp(k->from.precision, k->precision) == 0 ||
-        identity_accepts(k->job->accept_change, "precision"))
-        return ST_OK;
-    return err_set(e, ST_INPUT,
-                   "the checkpoint was computed in %s, this run computes in %s: "
-                   "--accept_change precision lets the bytes differ",
-                   k->from.precision, k->precision);
-}
-
-/* "cuda (NVIDIA H200, cublasLt 130002)" */
-static void backend_text(const struct keep *k, char out[CHECKPOINT_NOTE_BYTES])
-{
-    bool more = k->machine && k->machine[0];
-
-    snprintf(out, CHECKPOINT_NOTE_BYTES, "%s%s%s%s", k->backend, more ? " (" : "",
-             more ? k->machine : "", more ? ")" : "");
-}
-
-static void program_text(char out[CHECKPOINT_NOTE_BYTES])
-{
-    snprintf(out, CHECKPOINT_NOTE_BYTES, "framefleet %s", FF_VERSION);
-}
-
-static void other_warn(struct keep *k, const char *then, const char *now)
-{
-    struct err line = ERR_INIT; /* what strangers wrote is made printable */
-
-    if (strcmp(then, now) == 0)
-        return;
-    err_set(&line, ST_INPUT,
-            "warning: the checkpoint was written by '%s', this is '%s': equal within "
-            "rounding, not to the byte",
-            then, now);
-    note(k, line.text);
-}
-
-/* What is allowed, and not without a word. */
-static enum status changes_warn(struct keep *k, struct err *e)
-{
-    char now[CHECKPOINT_NOTE_BYTES];
-    struct buf text = BUF_INIT;
-    enum status st = identity_accepted(&k->from, &k->identity, &text, e);
-
-    if (st == ST_OK && text.len) {
-        struct err line = ERR_INIT;
-
-        err_set(&line, ST_INPUT, "warning: accepted, the bytes may differ: %s",
-                buf_text(&text));
-        note(k, line.text);
-    }
-    buf_release(&text);
-    program_text(now);
-    other_warn(k, k->from.program, now);
-    backend_text(k, now);
-    other_warn(k, k->from.backend, now);
-    return st;
-}
-
-static enum status from_check(struct keep *k, struct err *e)
-{
-    TRY(identity_match(&k->from, k->folder, &k->identity, e));
-    TRY(ring_check(k, e));
-    TRY(precision_check(k, e));
-    return changes_warn(k, e);
-}
-
 enum status keep_check(const struct job *job, const char *config, struct err *e)
 {
     struct keep k = {.job = job};
@@ -273,7 +188,7 @@ static enum status leader_open(struct keep *k, struct err *e)
         TRY(others_refuse(k, e));
     } else {
         TRY(newest_read(k, e));
-        TRY(from_check(k, e));
+        TRY(keep_match(k, e));
     }
     if (every_given(k) || k->job->resumed)
         TRY(store_begin(k, e));
@@ -537,9 +452,9 @@ static enum status facts_put(const struct keep *k, struct checkpoint *ck, struct
     memcpy(ck->model_digest, k->identity.model_digest, DIGEST_HEX);
     memcpy(ck->whole_digest, k->whole_digest, DIGEST_HEX);
     snprintf(ck->precision, sizeof(ck->precision), "%s", k->precision);
-    backend_text(k, ck->backend);
+    keep_backend(k, ck->backend);
     snprintf(ck->mesh, sizeof(ck->mesh), "%s", k->mesh);
-    program_text(ck->program);
+    keep_program(ck->program);
     created_put(ck);
     ck->seconds = k->from.seconds + clock_seconds() - k->began;
     ck->restarts = k->from.restarts + (k->job->resumed ? 1 : 0);

@@ -77,6 +77,25 @@ for kind in PLAIN LONG; do
         how=("${how[@]:1}" "${how[0]}")
     done
 done
+# A ring rounds otherwise: refused, and accepted within its tolerance.
+ARGS=("${PLAIN[@]}")
+rm -f want.* got.*
+makes generate "${ARGS[@]}" --output want.y4m --save_latents want.h5
+begin 1
+end stop
+if [ ! -e got.y4m ]; then
+    "${MPIRUN[@]}" -n 2 "$FF" resume got.y4m --mesh g1u1r2 2>"$root/err" </dev/null
+    is "another ring degree: exit code" $? 3
+    grep -q "^framefleet: .*another ring degree.*--accept_change ring" "$root/err" && ok ||
+        not_ok "another ring degree" "not said"
+    makes_on 2 resume got.y4m --mesh g1u1r2 --accept_change ring
+    grep -q "^warning: .*mesh 'g1u1r1', this is 'g1u1r2': accepted" "$root/err" && ok ||
+        not_ok "ring accepted" "no warning"
+    makes compare want.h5 got.h5 --max_l2 1e-4
+else
+    skip "another ring degree" "the run was quicker than the signal"
+fi
+
 [ $resumed -gt 0 ] && ok || not_ok relays "none was in time"
 echo "$resumed runs went on"
 
