@@ -29,7 +29,7 @@
 enum { FPS_UNKNOWN = 24 };
 
 struct decode_settings {
-    char *model, *vae, *output, *backend, *log_json;
+    char *model, *vae, *output, *backend, *vae_tile, *log_json;
     int64_t crf, fps, threads, vae_chunk;
     int precision;
     bool force, preview, help;
@@ -58,6 +58,8 @@ static const struct option table[] = {
      "worker threads, 0: all cores"},
     {"vae_chunk", NULL, OPT_INT, AT(vae_chunk), 1, 64, NULL, "N",
      "latent frames decoded at once; more is faster and takes more memory"},
+    {"vae_tile", "vae_tile_size", OPT_TEXT, AT(vae_tile), 0, 0, NULL, "WxH",
+     "decode in tiles of so many pixels; auto: when memory is short, 0: never"},
     {"log_json", NULL, OPT_TEXT, AT(log_json), 0, 0, NULL, "FILE",
      "append one JSON object per event"},
     {"help", NULL, OPT_FLAG, AT(help), 0, 0, NULL, NULL, "print this"},
@@ -147,9 +149,9 @@ static enum status latents_find(struct request *r, struct err *e)
 /* Flags of ours that are flags of the job. */
 static enum status flags_lay(struct request *r, struct settings_doc *d, struct err *e)
 {
-    static const char *const names[] = {"model",     "output",  "crf",
-                                        "fps",       "force",   "backend",
-                                        "precision", "threads", "vae_chunk"};
+    static const char *const names[] = {"model",     "output",  "crf",       "fps",
+                                        "force",     "backend", "precision", "threads",
+                                        "vae_chunk", "vae_tile"};
     char text[4096];
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

@@ -36,6 +36,9 @@ static void table_print(const struct pipeline_plan *plan, const char *model,
         (long long)plan->tokens, plan->segments);
     printf("%d rows, %d forwards of %.3f TFLOP; decoding %.3f TFLOP\n", plan->rows,
            plan->forwards, plan->forward_flop * 1e-12, plan->decode_flop * 1e-12);
+    if (plan->tiles > 1)
+        printf("decoding in %d tiles of %lldx%lld pixels\n", plan->tiles,
+               (long long)plan->tile_width, (long long)plan->tile_height);
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         printf("  %-24s %10.3f GiB\n", lines[i].name, (double)lines[i].bytes / gib);
 }
@@ -98,6 +101,9 @@ static void json_print(const struct pipeline_plan *plan, struct json_out *out)
     json_out_int(out, "encode_bytes", (int64_t)plan->encode_bytes);
     json_out_int(out, "denoise_bytes", (int64_t)plan->denoise_bytes);
     json_out_int(out, "decode_bytes", (int64_t)plan->decode_bytes);
+    json_out_int(out, "decode_tiles", plan->tiles);
+    json_out_int(out, "decode_tile_width", plan->tile_width);
+    json_out_int(out, "decode_tile_height", plan->tile_height);
     json_out_int(out, "kept_bytes", (int64_t)plan->kept_bytes);
     json_out_int(out, "peak_bytes", (int64_t)plan->peak_bytes);
     json_out_string(out, "mesh", plan->mesh);

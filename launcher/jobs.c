@@ -158,11 +158,12 @@ static enum status launch_check(const struct jobs *jobs, struct err *e)
             o->guidance_degree != first->guidance_degree ||
             o->ulysses_degree != first->ulysses_degree ||
             o->ring_degree != first->ring_degree ||
-            o->model_kind != first->model_kind || o->vae_chunk != first->vae_chunk)
+            o->model_kind != first->model_kind || o->vae_chunk != first->vae_chunk ||
+            !same_text(o->vae_tile, first->vae_tile))
             return err_set(
                 e, ST_USAGE,
                 "impossible job %d: model, model_kind, backend, precision, "
-                "threads, mesh and vae_chunk must be the same in all jobs of a "
+                "threads, mesh, vae_chunk and vae_tile must be the same in all jobs of a "
                 "launch",
                 i + 1);
     }

@@ -56,6 +56,12 @@ static const struct option table[] = {
     INTEGER("vae_chunk", NULL, ENGINE(vae_chunk), 1, 64,
             "latent frames decoded at once; more is faster and takes more memory"),
 
+    TEXT("vae_tile", "vae_tile_size", ENGINE(vae_tile), "WxH",
+         "decode in tiles of so many pixels, to the same bytes; auto: when memory is "
+         "short, 0: never"),
+    FLAG("use_tiling_vae", "vae_tiling", RUN(use_tiling_vae),
+         "no effect: --vae_tile decides"),
+
     SECTION("Ranks (started by mpirun or srun --mpi=pmix)"),
     TEXT("mesh", NULL, ENGINE(mesh), "gNuNrN",
          "guidance, Ulysses and ring ranks; parts left out are chosen"),
@@ -158,7 +164,7 @@ static const struct option table[] = {
     UNBUILT("prompt_enhancer", "use_prompt_extend use_prompt_enhancer"),
     UNBUILT("causal_attention", NULL),
     UNBUILT("lora_configs", "lora_dir lora_path lora_model_dir"),
-    UNBUILT("vae_ranks", "vae_parallel use_parallel_vae vae_tiling use_tiling_vae"),
+    UNBUILT("vae_ranks", "vae_parallel use_parallel_vae"),
     UNBUILT("use_fp8", "fp8_backend dit_quantized t5_quantized"),
 };
 
@@ -169,6 +175,7 @@ static const struct {
 } program_defaults[] = {
     {"backend", "cpu"},
     {"vae_chunk", "1"},
+    {"vae_tile", "auto"},
     {"seed", "42"},
     {"causal_block_size", "1"},
     {"base_num_frames", "97"},
@@ -333,6 +340,8 @@ static bool is_run_only(const char *name)
                                         "output",
                                         "resolution",
                                         "threads",
+                                        "vae_tile",
+                                        "use_tiling_vae",
                                         "save_noise",
                                         "save_embeds",
                                         "model",

@@ -63,8 +63,8 @@ static enum status inputs_check(const struct pipeline *p, const struct job *job,
 
 /* What this machine must hold: on the leader's the leader's plan, on others one copy of
  * the transformer, and the activations of the ranks beside it. */
-static enum status peak_of(struct pipeline *p, const struct job *job, size_t *out,
-                           struct err *e)
+static enum status peak_with(struct pipeline *p, const struct job *job,
+                             const struct cut *cut, size_t *out, struct err *e)
 {
     const struct world_facts *world = world_facts(p->world);
     bool leads = world->rank == 0;
@@ -72,12 +72,37 @@ static enum status peak_of(struct pipeline *p, const struct job *job, size_t *ou
     struct pipeline_rank_plan rank = {0};
     struct pipeline_plan plan;
 
-    TRY(pipeline_plan(p, job, &plan, e));
+    TRY(pipeline_plan_cut(p, job, cut, &plan, e));
     if (others > 0)
         TRY(pipeline_plan_rank(p, job, leads ? 1 : world->rank, &rank, e));
     *out = (leads ? plan.peak_bytes : plan.weight_bytes[MODEL_DIT]) +
            (size_t)others * rank.activation_bytes;
     return ST_OK;
+}
+
+enum status pipeline_cut(struct pipeline *p, const struct job *job, struct cut *out,
+                         struct err *e)
+{
+    struct vae_shape shape = vae_shape_of(p, job);
+    struct cut cut = cut_of(&p->cut, &shape);
+    size_t peak;
+
+    while (p->cut.mode == CUT_AUTO) {
+        TRY(peak_with(p, job, &cut, &peak, e));
+        if (peak <= p->memory || !cut_smaller(&shape, &cut))
+            break;
+    }
+    *out = cut;
+    return ST_OK;
+}
+
+static enum status peak_of(struct pipeline *p, const struct job *job, size_t *out,
+                           struct err *e)
+{
+    struct cut cut;
+
+    TRY(pipeline_cut(p, job, &cut, e));
+    return peak_with(p, job, &cut, out, e);
 }
 
 static bool fits(struct pipeline *p, const struct job *job, int64_t frames,

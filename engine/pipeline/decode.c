@@ -1,8 +1,9 @@
 /* decode.c - opens the autoencoder, then film and segments as a run has them */
 #include "engine/pipeline/decode.h"
 
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/pipeline/inside.h"
 #include "engine/pipeline/latents.h"
@@ -25,6 +26,7 @@ struct decoding {
     struct segments segments;
     struct film_form form;
     struct film_memory memory;
+    int tiles;
     void *scratch_memory, *kept_memory, *workspace;
     struct arena scratch, kept;
     struct queue *queue;
@@ -67,13 +69,45 @@ static enum status latents_fit(const struct decoding *d, struct err *e)
                    (long long)d->config.z_dim);
 }
 
-static enum status memory_fits(const struct decoding *d, struct err *e)
+/* The cut as it was asked for, or what fits. */
+static enum status cut_choose(struct decoding *d, size_t left, size_t *need,
+                              struct err *e)
 {
-    size_t need = d->memory.scratch + d->memory.kept + d->memory.host +
-                  d->memory.workspace + weights_bytes(d->weights);
-    size_t left = memory_available();
+    struct cut_wish wish;
 
-    if (ops_facts(d->ops)->space != MEM_HOST || need <= left)
+    TRY(cut_parse(d->a->engine->vae_tile, &wish, e));
+    d->form.cut = cut_of(&wish, &d->form.shape);
+    for (;;) {
+        TRY(film_plan(&d->config, d->ops, &d->form, &d->memory, e));
+        *need = d->memory.scratch + d->memory.kept + d->memory.host +
+                d->memory.workspace + weights_bytes(d->weights);
+        if (*need <= left || wish.mode != CUT_AUTO ||
+            !cut_smaller(&d->form.shape, &d->form.cut))
+            return ST_OK;
+    }
+}
+
+static void cut_tell(const struct decoding *d, size_t need)
+{
+    char text[CUT_TEXT_BYTES], line[CUT_TEXT_BYTES + 64];
+
+    if (d->tiles == 1 || !d->events->note)
+        return;
+    cut_print(&d->form.shape, &d->form.cut, text);
+    snprintf(line, sizeof(line), "decoding in %s pixels, %.2f GiB", text,
+             (double)need / gib);
+    d->events->note(d->events->ctx, "decode", line);
+}
+
+static enum status memory_fits(struct decoding *d, struct err *e)
+{
+    bool host = ops_facts(d->ops)->space == MEM_HOST;
+    size_t left = host ? memory_available() : SIZE_MAX, need;
+
+    TRY(cut_choose(d, left, &need, e));
+    d->tiles = cut_count(&d->form.shape, &d->form.cut);
+    cut_tell(d, need);
+    if (need <= left)
         return ST_OK;
     return err_set(e, ST_RESOURCE,
                    "not enough memory: decoding needs %.2f GiB, %.2f GiB are available",
@@ -120,7 +154,6 @@ static enum status headers_open(struct decoding *d, struct err *e)
         .overlap_frames = (int)d->a->job->overlap_history,
         .many = d->segments.count > 1,
     };
-    TRY(film_plan(&d->config, d->ops, &d->form, &d->memory, e));
     return memory_fits(d, e);
 }
 
@@ -165,11 +198,15 @@ static enum status film_start(struct decoding *d, struct err *e)
         .config = &d->config,
         .queue = d->queue,
         .shape = d->form.shape,
+        .cut = d->form.cut,
         .path = d->a->job->output,
         .media = &tags.options,
         .chained_pixels = d->form.chained_pixels,
         .overlap_frames = d->form.chained_pixels ? d->form.overlap_frames : 0,
+        .many = d->form.many,
         .kept = d->memory.kept ? &d->kept : NULL,
+        .whole = d->a->x,
+        .whole_size = d->a->size,
         .stop = d->events->stop,
         .step_done = step_done,
         .ctx = d,
@@ -211,6 +248,7 @@ static enum status segments_decode(struct decoding *d, struct err *e)
 
         d->at.steps += s->frames - (d->form.chained_pixels ? 0 : s->prefix);
     }
+    d->at.steps *= d->tiles;
     for (int i = 0; i < d->segments.count; i++) {
         const struct segment *s = &d->segments.segment[i];
 
@@ -222,7 +260,7 @@ static enum status segments_decode(struct decoding *d, struct err *e)
             TRY(prefix_encode(d, s, e));
         TRY(film_segment(&d->film, &d->scratch, d->segment, &size, s->prefix, e));
     }
-    return ST_OK;
+    return film_rest(&d->film, &d->scratch, e);
 }
 
 static enum status output_check(const struct decoding *d, struct err *e)

@@ -6,9 +6,15 @@
  * first overlap frames are dropped, and its last ones are kept as floats for the next
  * segment to encode (SkyworkAI/SkyReels-V2 pipelines/diffusion_forcing_pipeline.py).
  *
+ * Cut into tiles (cut.h), a segment is decoded tile by tile, and its frames wait in a
+ * file without a name (spool.h) until their last tile is there. A video chained in
+ * latents is then decoded as one piece when all segments are there: its caches would
+ * have to be kept for all tiles otherwise.
+ *
  *     TRY(film_open(&f, &args, e));
  *     for each segment
  *         TRY(film_segment(&f, arena, latent, frames, prefix, e));
+ *     TRY(film_rest(&f, arena, e));    what has waited for the end
  *     TRY(film_close(&f, e));          the output gets its name
  *     film_abort(&f);                  or: nothing is left of it
  */
@@ -19,18 +25,24 @@
 
 #include "engine/dit/patch.h"
 #include "engine/media/media.h"
-#include "engine/vae/vae.h"
+#include "engine/pipeline/cut.h"
+#include "engine/pipeline/spool.h"
 
 struct film_args {
     struct vae *vae;
     const struct vae_config *config;
     struct queue *queue;
-    struct vae_shape shape;
+    struct vae_shape shape; /* of whole frames */
+    struct cut cut;
     const char *path;
     const struct media_options *media; /* borrowed during film_open */
     bool chained_pixels;
     int overlap_frames; /* kept for the next segment, chained_pixels only */
-    struct arena *kept; /* caches that live through segments, or NULL: one segment */
+    bool many;          /* segments: more than one */
+    struct arena *kept; /* caches that live through segments, when film_plan says so */
+    /* Latents of the whole video, which are all there when film_rest is called. */
+    const float *whole;
+    struct latent_size whole_size;
     const volatile sig_atomic_t *stop;
     /* After every step with its latent frames and seconds; may be NULL. */
     void (*step_done)(void *ctx, int latents, double seconds);
@@ -43,13 +55,16 @@ struct film {
     struct media_writer *out;
     float *frames;   /* decoded by one step, f32 [n,H,W,3], chained_pixels only */
     uint8_t *pixels; /* the same as u8 */
+    uint8_t *joined; /* a frame of all its tiles */
     float *tail;     /* the last overlap_frames, ring of frames */
     int64_t tail_next;
+    struct spool spool;
 };
 
 /* What decides the memory of a film. */
 struct film_form {
     struct vae_shape shape;
+    struct cut cut;
     bool chained_pixels;
     int overlap_frames; /* chained_pixels only */
     bool many;          /* segments: more than one */
@@ -76,6 +91,9 @@ enum status film_segment(struct film *f, struct arena *scratch, const float *lat
 /* The kept frames, oldest first, encoded: latent [C,P,h,w] for the next segment. */
 enum status film_encode_tail(struct film *f, struct arena *scratch, float *latent,
                              struct err *e);
+
+/* The frames of all segments that film_segment has left for now. */
+enum status film_rest(struct film *f, struct arena *scratch, struct err *e);
 
 enum status film_close(struct film *f, struct err *e);
 void film_abort(struct film *f);

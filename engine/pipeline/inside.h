@@ -32,6 +32,8 @@ struct pipeline {
     const struct dit_precision *precision;
     enum dtype act; /* of the text encoder and the VAE */
     int64_t vae_chunk;
+    struct cut_wish cut;
+    size_t memory; /* of this machine that was free when the pipeline was opened */
     struct weights *store[MODEL_PARTS];
     bool loaded[MODEL_PARTS];
     struct dit *dit;
@@ -60,6 +62,7 @@ struct geometry {
     struct mesh mesh;
     struct seqpar_group group; /* that this rank shares its branch's tokens with */
     bool leads;                /* this rank encodes and decodes too */
+    struct cut cut;            /* of the frames, on the leader */
 };
 
 /* The mesh is chosen for `ranks` ranks, of which this is the first until the run says
@@ -86,6 +89,16 @@ struct run_memory {
 enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
                             const struct job *job, int64_t text_rows,
                             struct run_memory *out, struct err *e);
+
+/* pipeline_plan with this cut. */
+enum status pipeline_plan_cut(struct pipeline *p, const struct job *job,
+                              const struct cut *cut, struct pipeline_plan *out,
+                              struct err *e);
+
+/* How the leader cuts the frames of a job: as it was told, or whole where that fits
+ * into the memory that was free, else in the largest tiles that do. */
+enum status pipeline_cut(struct pipeline *p, const struct job *job, struct cut *out,
+                         struct err *e);
 
 struct vae_shape vae_shape_of(const struct pipeline *p, const struct job *job);
 

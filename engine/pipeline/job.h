@@ -61,6 +61,7 @@ struct engine_options {
     int model_kind;    /* 0: as the model folder says, 1: plain, 2: diffusion forcing */
     int64_t threads;   /* 0: all cores */
     int64_t vae_chunk; /* latent frames decoded at once */
+    char *vae_tile;    /* "auto", "0" or "WxH" (cut.h); NULL: auto */
     bool no_text;      /* every job brings its text rows: no text encoder is needed */
     struct world *world; /* the ranks that work together, borrowed */
     char *mesh;          /* "g2u4r1", any part may be missing; NULL: chosen */

@@ -9,6 +9,7 @@
 #include "dist/devices.h"
 #include "engine/pipeline/inside.h"
 #include "kernels/base/clock.h"
+#include "kernels/base/memory.h"
 
 /* Plan the three stores from headers; data comes with pipeline_load. */
 static enum status stores_open(struct pipeline *p,
@@ -54,6 +55,8 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
     p->precision = choice->dit;
     p->act = choice->act;
     p->vae_chunk = opt->vae_chunk;
+    p->memory = ops_facts(p->ops)->space == MEM_HOST ? memory_available() : SIZE_MAX;
+    TRY(cut_parse(opt->vae_tile, &p->cut, e));
     snprintf(p->describe, sizeof(p->describe), "%s, %s on %s%s",
              model_describe(p->model), choice->name, ops_facts(p->ops)->name,
              hidden ? ", peers hidden: one gpu is visible to each rank" : "");

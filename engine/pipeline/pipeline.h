@@ -77,6 +77,8 @@ struct pipeline_plan {
     double forward_flop, decode_flop; /* one forward; the whole decoding */
     size_t weight_bytes[3];           /* transformer, text encoder, VAE */
     size_t encode_bytes, denoise_bytes, decode_bytes; /* activations of each phase */
+    int64_t tile_height, tile_width;                  /* decoded at once, in pixels */
+    int tiles;
     size_t kept_bytes; /* what lives through phases: caches, latents, frames */
     size_t peak_bytes; /* of everything */
 };

@@ -82,6 +82,7 @@ static enum status film_bytes(struct pipeline *p, const struct geometry *g,
                               struct err *e)
 {
     struct film_form form = {.shape = vae_shape_of(p, job),
+                             .cut = g->cut,
                              .chained_pixels = g->chained_pixels,
                              .overlap_frames = (int)job->overlap_history,
                              .many = g->segments.count > 1};
@@ -174,8 +175,12 @@ static enum status whole_plan(struct pipeline *p, const struct geometry *g,
 }
 
 static void plan_fill(const struct pipeline *p, const struct geometry *g,
-                      const struct run_memory *memory, struct pipeline_plan *out)
+                      const struct job *job, const struct run_memory *memory,
+                      struct pipeline_plan *out)
 {
+    struct vae_shape shape = vae_shape_of(p, job);
+    struct vae_tile tile = cut_tile(&shape, &g->cut, 0);
+
     for (int part = 0; part < MODEL_PARTS; part++)
         out->weight_bytes[part] = p->store[part] ? weights_bytes(p->store[part]) : 0;
     out->ranks = p->plan_ranks;
@@ -190,6 +195,9 @@ static void plan_fill(const struct pipeline *p, const struct geometry *g,
     out->encode_bytes = memory->encode;
     out->denoise_bytes = memory->denoise;
     out->decode_bytes = memory->decode;
+    out->tile_height = tile.height;
+    out->tile_width = tile.width;
+    out->tiles = cut_count(&shape, &g->cut);
     out->kept_bytes = memory->kept + memory->host;
     out->peak_bytes = out->kept_bytes + memory->scratch + memory->workspace +
                       out->weight_bytes[0] + out->weight_bytes[1] +
@@ -199,6 +207,16 @@ static void plan_fill(const struct pipeline *p, const struct geometry *g,
 enum status pipeline_plan(struct pipeline *p, const struct job *job,
                           struct pipeline_plan *out, struct err *e)
 {
+    struct cut cut;
+
+    TRY(pipeline_cut(p, job, &cut, e));
+    return pipeline_plan_cut(p, job, &cut, out, e);
+}
+
+enum status pipeline_plan_cut(struct pipeline *p, const struct job *job,
+                              const struct cut *cut, struct pipeline_plan *out,
+                              struct err *e)
+{
     const struct dit_config *dit = model_dit(p->model);
     struct geometry g;
     struct run_memory memory;
@@ -206,11 +224,12 @@ enum status pipeline_plan(struct pipeline *p, const struct job *job,
 
     memset(out, 0, sizeof(*out));
     TRY(geometry_init(&g, p, job, p->plan_ranks, e));
+    g.cut = *cut;
     st = run_memory_plan(p, &g, job, dit->text_len, &memory, e);
     if (st == ST_OK)
         st = whole_plan(p, &g, job, out, e);
     if (st == ST_OK)
-        plan_fill(p, &g, &memory, out);
+        plan_fill(p, &g, job, &memory, out);
     geometry_release(&g);
     return st;
 }
@@ -256,7 +275,9 @@ enum status pipeline_plan_rank(struct pipeline *p, const struct job *job, int ra
     TRY(geometry_init(&g, p, job, p->plan_ranks, e));
     g.group = seqpar_group_planned(&g.mesh, rank);
     g.leads = rank == 0;
-    st = run_memory_plan(p, &g, job, text_len, &memory, e);
+    st = rank == 0 ? pipeline_cut(p, job, &g.cut, e) : ST_OK;
+    if (st == ST_OK)
+        st = run_memory_plan(p, &g, job, text_len, &memory, e);
     if (st == ST_OK) {
         shape = geometry_shape(p, &g, job, g.longest, text_len);
         sent_fill(p, &g, &shape, out);

@@ -52,7 +52,8 @@ struct run {
     float *segment; /* [C, longest, h, w]; the leader has all of it */
     struct spread_traffic traffic, *ranks; /* so far of this rank; of a row, of all */
     struct pipeline_progress at;
-    int rows_done, decoded, to_decode; /* rows, latent frames */
+    int rows_done, decoded, to_decode; /* rows, latent frames of all tiles */
+    int tiles;
 };
 
 static void progress_tell(struct run *r, enum pipeline_stage stage, int step, int steps,
@@ -446,6 +447,7 @@ static enum status segments_run(struct run *r, struct err *e)
 
         r->to_decode += s->frames - (r->g.chained_pixels ? 0 : s->prefix);
     }
+    r->to_decode *= r->tiles;
     if (r->job->resumed)
         TRY(segments_again(r, e));
     for (int i = first; i < r->g.segments.count; i++)
@@ -522,11 +524,17 @@ static enum status film_start(struct run *r, struct err *e)
         .config = model_vae(r->p->model),
         .queue = r->queue,
         .shape = vae_shape_of(r->p, r->job),
+        .cut = r->g.cut,
         .path = r->job->output,
         .media = &tags.options,
         .chained_pixels = r->g.chained_pixels,
         .overlap_frames = r->g.chained_pixels ? (int)r->job->overlap_history : 0,
-        .kept = r->g.segments.count > 1 && !r->g.chained_pixels ? &r->kept : NULL,
+        .many = r->g.segments.count > 1,
+        .kept = r->g.segments.count > 1 && !r->g.chained_pixels && !r->g.cut.height
+                    ? &r->kept
+                    : NULL,
+        .whole = r->latents,
+        .whole_size = size_of(r, r->g.segments.total),
         .stop = r->events->stop,
         .step_done = decode_done,
         .ctx = r,
@@ -534,6 +542,22 @@ static enum status film_start(struct run *r, struct err *e)
 
     tags_fill(&tags, r->job, r->keep.whole_digest, r->events->job_json);
     return film_open(&r->film, &a, e);
+}
+
+/* On the leader. */
+static enum status cut_take(struct run *r, struct err *e)
+{
+    struct vae_shape shape = vae_shape_of(r->p, r->job);
+    char text[CUT_TEXT_BYTES], line[CUT_TEXT_BYTES + 32];
+
+    TRY(pipeline_cut(r->p, r->job, &r->g.cut, e));
+    r->tiles = cut_count(&shape, &r->g.cut);
+    if (r->tiles == 1 || !r->events->note)
+        return ST_OK;
+    cut_print(&shape, &r->g.cut, text);
+    snprintf(line, sizeof(line), "decoding in %s pixels", text);
+    r->events->note(r->events->ctx, "decode", line);
+    return ST_OK;
 }
 
 static enum status memory_get(struct run *r, struct err *e)
@@ -558,8 +582,20 @@ static enum status memory_get(struct run *r, struct err *e)
     return ops_queue_open(ops, r->workspace, r->memory.workspace, &r->queue, e);
 }
 
+/* Frames that have waited for the end; a stop asked for meanwhile waits for the
+ * checkpoint of the last row. */
+static enum status rest_decode(struct run *r, struct err *e)
+{
+    enum status st = film_rest(&r->film, &r->scratch, e);
+
+    if (st == ST_STOPPED && keep_wait(&r->keep, e) != ST_OK)
+        return e->status;
+    return st;
+}
+
 static enum status outputs_finish(struct run *r, struct err *e)
 {
+    TRY(rest_decode(r, e));
     TRY(embeds_save(r, e));
     TRY(latents_save(r, e));
     TRY(noise_source_commit(&r->noise, e));
@@ -614,6 +650,8 @@ static enum status run_all(struct run *r, struct err *e)
         TRY(keep_time(&r->keep, rows_ahead(r), e));
     TRY(text_read(r, e));
     TRY(pipeline_load(r->p, !rows_given(r), r->events, e));
+    if (r->g.leads)
+        TRY(cut_take(r, e));
     TRY(memory_get(r, e));
     r->keep.latents = r->latents;
     if (r->g.leads)
