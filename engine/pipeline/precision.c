@@ -31,5 +31,6 @@ struct weights_policy precision_policy(const struct precision_choice *choice,
         policy.quantise = dit_quantised;
     }
     policy.conv_channels_last = part == MODEL_VAE;
+    policy.conv_dtype = choice->act;
     return policy;
 }

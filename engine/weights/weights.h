@@ -13,7 +13,8 @@
  *  - other matrices keep their stored dtype (f32, bf16, f16) and are converted per tile
  *    by the op that reads them; f64 becomes f32, plain-cast 8-bit floats become bf16,
  *    which holds them exactly;
- *  - with `conv_channels_last`, weights of rank 4 and 5 become f32 [O,kt,kh,kw,C]
+ *  - with `conv_channels_last`, weights of rank 4 and 5 become [O,kt,kh,kw,C] of
+ * `conv_dtype`
  *    (rank 4: kt = 1), as ops_conv wants them;
  *  - a weight of rank 5 without that flag (the patch embedding) counts as a matrix;
  *  - everything else (vectors, modulation, gamma, position tables) becomes f32 and
@@ -58,7 +59,8 @@ struct weights_policy {
     /* is this canonical name a matrix to quantise? NULL: none */
     bool (*quantise)(const char *name);
     bool conv_channels_last;
-    int threads; /* that read and convert, 0: one per core, at most 8 */
+    enum dtype conv_dtype; /* of those: DT_F32 (0) or DT_BF16 */
+    int threads;           /* that read and convert, 0: one per core, at most 8 */
     const struct weights_share *share; /* borrowed until weights_close; NULL: none */
     /* called now and then while loading, never by two threads at once; may be NULL */
     void (*progress)(void *self, int64_t bytes_done, int64_t bytes_total);

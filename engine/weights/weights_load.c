@@ -66,9 +66,11 @@ static enum status piece_quantise(const struct reader *r, const struct slot *s,
     return ST_OK;
 }
 
-/* [O,C,taps] of any float type to f32 [O,taps,C]. */
-static void conv_transpose(const struct reader *r, const struct slot *s, float *out)
+/* [O,C,taps] of any float type to f32 or bf16 [O,taps,C]. */
+static void conv_transpose(const struct reader *r, const struct slot *s, void *out)
 {
+    float *wide = out;
+    uint16_t *narrow = out;
     size_t c_in = (size_t)s->t.shape[4], width = dtype_bytes(s->stored_dtype);
     size_t taps = (size_t)(s->t.shape[1] * s->t.shape[2] * s->t.shape[3]);
 
@@ -76,8 +78,14 @@ static void conv_transpose(const struct reader *r, const struct slot *s, float *
         dtype_convert(r->line, DT_F32, (const char *)r->piece + o * c_in * taps * width,
                       s->stored_dtype, c_in * taps);
         for (size_t k = 0; k < taps; k++)
-            for (size_t c = 0; c < c_in; c++)
-                *out++ = r->line[c * taps + k];
+            for (size_t c = 0; c < c_in; c++) {
+                float v = r->line[c * taps + k];
+
+                if (s->t.dtype == DT_F32)
+                    *wide++ = v;
+                else
+                    *narrow++ = f32_to_bf16(v);
+            }
     }
 }
 
@@ -135,7 +143,7 @@ static enum status piece_place(struct reader *r, const struct slot *s, int64_t a
         return piece_quantise(r, s, first / (size_t)s->t.shape[1],
                               count / (size_t)s->t.shape[1], data, scales, e);
     case TRANSFORM_CONV:
-        conv_transpose(r, s, (float *)(void *)data);
+        conv_transpose(r, s, data);
         return ST_OK;
     default:
         dtype_convert(data + first * dtype_bytes(s->t.dtype), s->t.dtype, r->piece,

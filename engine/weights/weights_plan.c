@@ -70,6 +70,7 @@ static enum status slot_plan(const struct weights *w, struct slot *s, struct err
         dt = p->quant == QUANT_E4M3 ? DT_E4M3 : DT_I8;
     } else if (p->conv_channels_last && is_matrix(s) && (rank == 4 || rank == 5)) {
         s->transform = TRANSFORM_CONV;
+        dt = p->conv_dtype;
         conv_shape(s, shape);
         rank = 5;
     } else if (is_matrix(s)) {

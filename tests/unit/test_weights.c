@@ -226,6 +226,20 @@ static void row_codes_are_the_scalar_ones(void **state)
     assert_true(scale == 1e-5f / 448.0f && codes[7] == 0);
 }
 
+/* The same convolution in bf16. */
+static void check_narrow(const struct component *c, const struct tensor *wide)
+{
+    struct weights_policy policy = {.conv_channels_last = true, .conv_dtype = DT_BF16};
+    struct weights *w = loaded(c, policy);
+    struct tensor t = found(w, "decoder.upsamples.3.time_conv.weight");
+
+    assert_int_equal(t.dtype, DT_BF16);
+    for (int64_t i = 0; i < tensor_count(&t); i++)
+        assert_int_equal(((uint16_t *)t.data)[i],
+                         f32_to_bf16(((float *)wide->data)[i]));
+    weights_close(w);
+}
+
 static void convolutions_become_channels_last(void **state)
 {
     struct component c = opened(DATA "/vae/Wan2.1_VAE.pth", &names_vae);
@@ -246,6 +260,7 @@ static void convolutions_become_channels_last(void **state)
             for (int64_t i = 0; i < n_in; i++)
                 assert_true(((float *)t.data)[(o * 3 + k) * n_in + i] ==
                             x[(o * n_in + i) * 3 + k]);
+    check_narrow(&c, &t);
     t = found(w, "decoder.middle.1.to_qkv.weight");
     assert_int_equal(t.rank, 5);
     assert_int_equal(t.shape[1] * t.shape[2] * t.shape[3], 1);
