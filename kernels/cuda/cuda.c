@@ -194,7 +194,6 @@ void cuda_watch(struct ops *ops, enum status (*look)(void *self, struct err *e),
         TRY(device_enter(self, #op, e));                                               \
         return cuda_said(op##_launch(a, q->stream), #op, e);                           \
     }
-SIMPLE(norm, x)
 SIMPLE(residual, x)
 SIMPLE(act, x)
 SIMPLE(key_sum, y)
@@ -207,8 +206,31 @@ SIMPLE(unpatch, x)
 SIMPLE(combine, out)
 SIMPLE(pixels, x)
 SIMPLE(normal, out)
-SIMPLE(conv, y)
 #undef SIMPLE
+
+static enum status norm_cuda(void *self, struct queue *q, const struct op_norm *a,
+                             struct err *e)
+{
+    if (tensor_count(a->x) == 0)
+        return ST_OK;
+    TRY(device_enter(self, "norm", e));
+    if (norm_pixels_fits(a))
+        return cuda_said(norm_pixels_launch(a, q->stream), "norm", e);
+    return cuda_said(norm_launch(a, q->stream), "norm", e);
+}
+
+static enum status conv_cuda(void *self, struct queue *q, const struct op_conv *a,
+                             struct err *e)
+{
+    const struct cuda *c = self;
+
+    if (tensor_count(a->y) == 0)
+        return ST_OK;
+    TRY(device_enter(c, "conv", e));
+    if (c->hopper && conv_hopper_fits(a))
+        return cuda_said(conv_hopper_launch(a, c->units, q->stream), "conv", e);
+    return cuda_said(conv_launch(a, q->stream), "conv", e);
+}
 
 /* Pads are written even where there is no row. */
 static enum status values_cuda(void *self, struct queue *q, const struct op_values *a,
@@ -221,7 +243,7 @@ static enum status values_cuda(void *self, struct queue *q, const struct op_valu
 static enum status attention_cuda(void *self, struct queue *q,
                                   const struct op_attention *a, struct err *e)
 {
-    const struct cuda *c = self;
+    struct cuda *c = self;
 
     if (a->n_keys > LAUNCH_PARTS_MAX)
         return err_set(e, ST_UNBUILT, "attention: more than %d parts of keys on cuda",
@@ -231,14 +253,14 @@ static enum status attention_cuda(void *self, struct queue *q,
     TRY(device_enter(self, "attention", e));
     if (c->hopper && attention_hopper_fits(a))
         return cuda_said(attention_hopper_launch(a, q->stream), "attention", e);
+    if (attention_wide_fits(a))
+        return attention_wide_cuda(c, q, a, e);
     return cuda_said(attention_launch(a, q->stream), "attention", e);
 }
 
 static size_t attention_workspace_cuda(const void *self, const struct op_attention *a)
 {
-    (void)self;
-    (void)a;
-    return 0;
+    return attention_wide_fits(a) ? attention_wide_workspace(self, a) : 0;
 }
 
 static enum status gather_cuda(void *self, struct queue *q, const struct op_gather *a,
@@ -322,6 +344,7 @@ static enum status device_facts(struct cuda *c, struct ops *out, struct err *e)
     TRY(device_enter(c, "cannot open the gpu", e));
     TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot open the gpu", e));
     c->hopper = prop.major == 9;
+    c->units = prop.multiProcessorCount;
     device_name(&prop.uuid, c->name);
     c->table = cuda_backend;
     c->table.facts.device = c->name;

@@ -30,6 +30,7 @@ struct cuda {
     void *look_self;
     int device;
     bool hopper; /* compute capability 9.0 */
+    int units;   /* multiprocessors */
     cublasLtHandle_t blas;
     struct gemm_plan plans[PLANS_MAX];
     int n_plans;
@@ -76,5 +77,11 @@ enum status copy_cuda(void *self, struct queue *q, const struct tensor *dst,
 enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,
                         struct err *e);
 size_t linear_workspace_cuda(const void *self, const struct op_linear *a);
+
+/* attention_wide.c */
+bool attention_wide_fits(const struct op_attention *a);
+size_t attention_wide_workspace(const void *self, const struct op_attention *a);
+enum status attention_wide_cuda(struct cuda *c, struct queue *q,
+                                const struct op_attention *a, struct err *e);
 
 #endif

@@ -41,6 +41,23 @@ cudaError_t attention_launch(const struct op_attention *a, cudaStream_t stream);
 bool attention_hopper_fits(const struct op_attention *a);
 cudaError_t attention_hopper_launch(const struct op_attention *a, cudaStream_t stream);
 
+/* p[s,n] = softmax of scale times logits [s,n] in every row; both dense. */
+cudaError_t softmax_launch(const struct tensor *p, const float *logits, float scale,
+                           cudaStream_t stream);
+
+/* to[i,j] = from[j,i]; `to` dense. */
+cudaError_t turn_launch(const struct tensor *to, const struct tensor *from,
+                        cudaStream_t stream);
+
+/* Convolution on the matrix unit of compute capability 9.0, for what fits it; `units`:
+ * multiprocessors of the device. */
+bool conv_hopper_fits(const struct op_conv *a);
+cudaError_t conv_hopper_launch(const struct op_conv *a, int units, cudaStream_t stream);
+
+/* Norm of narrow bf16 rows into bf16, for what fits it. */
+bool norm_pixels_fits(const struct op_norm *a);
+cudaError_t norm_pixels_launch(const struct op_norm *a, cudaStream_t stream);
+
 /* At most LAUNCH_PARTS_MAX parts, and as many to add. */
 cudaError_t gather_launch(const struct op_gather *a, cudaStream_t stream);
 

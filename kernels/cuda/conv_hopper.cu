@@ -1,0 +1,520 @@
+/* conv_hopper.cu - convolution of bf16 pictures on Hopper's matrix unit
+ *
+ * An implicit product: rows are pixels, columns outputs, and the depth is every tap of
+ * the kernel with its channels, in the order of the weight. Nothing is gathered first:
+ * pads, strides and the doubled picture are read through the copies to shared memory,
+ * which write zeros where there is no pixel.
+ *
+ *     tile    16 x 16 pixels of one frame by WIDTH outputs
+ *     step    64 of the depth: pixels [256, 64] and weights [WIDTH, 64], as rows of
+ *             128 bytes (hopper.cuh). A 16-byte piece has 8 channels of one tap
+ *
+ * One warpgroup fetches steps into a ring of stages, two others multiply 128 pixels
+ * each. Blocks go on from tile to tile, so the first steps of the next one arrive while
+ * a tile is written. Neighbouring taps read nearly the same pixels, which the
+ * first-level cache keeps.
+ *
+ * A value's bytes depend on what it reads and on nothing else: not on the size of the
+ * picture, the place in it, or the number of frames.
+ */
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/launch.h"
+
+enum {
+    SIDE = 16,            /* pixels of a tile, each way */
+    PIXELS = SIDE * SIDE, /* rows of a step */
+    DEPTH = 64,           /* of a step */
+    GROUP = 128,          /* threads of a warpgroup */
+    WORKERS = 2,          /* warpgroups that multiply */
+    HALVES = PIXELS / WORKERS / 64,
+    THREADS = (WORKERS + 1) * GROUP
+};
+
+/* LAG: steps on their way before one is waited for. */
+template <int WIDTH>
+struct kind {
+    enum {
+        STAGES = WIDTH > 96 ? 3 : 4,
+        LAG = STAGES - 2,
+        PIXEL_BYTES = PIXELS * 128,
+        STAGE_BYTES = PIXEL_BYTES + WIDTH * 128,
+        SHARED = STAGES * (STAGE_BYTES + 16) + 1024,
+        SUMS = WIDTH / 2, /* of a thread for 64 pixels */
+    };
+};
+
+struct conv_view {
+    struct tensor x, y, residual;
+    const __nv_bfloat16 *weight;
+    const float *bias;
+    int in[3];  /* frames, rows, columns of x, doubled */
+    int out[3]; /* of y */
+    int kernel[3], pad[3], stride[3];
+    int up; /* 1: x is read doubled */
+    int channels, outputs, depth, steps;
+    int across, down, wide; /* tiles of a frame, tiles of outputs */
+    int64_t tiles;
+};
+
+/* The block's shared memory, as addresses. */
+template <int WIDTH>
+struct room {
+    uint32_t stage, full, empty;
+
+    __device__ room(const char *begin)
+    {
+        typedef struct kind<WIDTH> k;
+
+        stage = (shared_at(begin) + 1023u) & ~1023u;
+        full = stage + k::STAGES * k::STAGE_BYTES;
+        empty = full + 8 * k::STAGES;
+    }
+    __device__ uint32_t pixels(int s) const
+    {
+        return stage + s * kind<WIDTH>::STAGE_BYTES;
+    }
+    __device__ uint32_t weights(int s) const
+    {
+        return pixels(s) + kind<WIDTH>::PIXEL_BYTES;
+    }
+};
+
+/* Where a tile lies: in y, and which outputs. */
+struct place {
+    int t, h, w, o;
+};
+
+template <int WIDTH>
+static __device__ __forceinline__ struct place place_of(const struct conv_view &a,
+                                                        int64_t tile)
+{
+    struct place p;
+
+    p.o = (int)(tile % a.wide) * WIDTH;
+    tile /= a.wide;
+    p.w = (int)(tile % a.across) * SIDE;
+    tile /= a.across;
+    p.h = (int)(tile % a.down) * SIDE;
+    p.t = (int)(tile / a.down);
+    return p;
+}
+
+/* ---- fetching ------------------------------------------------------------------ */
+
+/* Through the first-level cache. */
+static __device__ __forceinline__ void copy16_near(uint32_t to, const void *from,
+                                                   bool there)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                 "r"(there ? 16 : 0)
+                 : "memory");
+}
+
+/* The tap and channel where a thread's piece of a step begins. */
+struct tap {
+    int at, t, h, w, channel; /* `at`: in the depth */
+};
+
+static __device__ __forceinline__ void tap_move(const struct conv_view &a,
+                                                struct tap &p, int by)
+{
+    p.at += by;
+    p.channel += by;
+    while (p.channel >= a.channels) {
+        p.channel -= a.channels;
+        if (++p.w < a.kernel[2])
+            continue;
+        p.w = 0;
+        if (++p.h < a.kernel[1])
+            continue;
+        p.h = 0;
+        p.t++;
+    }
+}
+
+/* One 16-byte piece of 16 pixels that lie in one column of the tile. */
+static __device__ __forceinline__ void pixels_fetch(const struct conv_view &a,
+                                                    const struct place &p,
+                                                    const struct tap &k, uint32_t to,
+                                                    int column)
+{
+    int t = p.t * a.stride[0] - a.pad[0] + k.t;
+    int h = p.h * a.stride[1] - a.pad[1] + k.h;
+    int w = (p.w + column) * a.stride[2] - a.pad[2] + k.w;
+    bool there = k.at < a.depth && t >= 0 && t < a.in[0] && w >= 0 && w < a.in[2];
+    const __nv_bfloat16 *x = (const __nv_bfloat16 *)a.x.data;
+    const __nv_bfloat16 *from = x;
+
+    if (there)
+        from += t * a.x.stride[0] + (w >> a.up) * a.x.stride[2] + k.channel;
+#pragma unroll
+    for (int i = 0; i < SIDE; i++, h += a.stride[1]) {
+        bool inside = there && h >= 0 && h < a.in[1];
+
+        copy16_near(to + i * SIDE * 128,
+                    inside ? from + (h >> a.up) * a.x.stride[1] : x, inside);
+    }
+}
+
+template <int WIDTH>
+static __device__ __forceinline__ void weights_fetch(const struct conv_view &a,
+                                                     const struct place &p,
+                                                     const struct tap &k, uint32_t to,
+                                                     int row)
+{
+    const __nv_bfloat16 *from = a.weight + (int64_t)(p.o + row) * a.depth + k.at;
+
+#pragma unroll
+    for (int i = 0; i < (WIDTH + 15) / 16; i++, from += 16 * (int64_t)a.depth) {
+        bool inside = k.at < a.depth && p.o + row + 16 * i < a.outputs;
+
+        if (WIDTH % 16 == 0 || row + 16 * i < WIDTH)
+            copy16(to + i * 16 * 128, inside ? from : a.weight, inside);
+    }
+}
+
+/* Steps that were asked for, and those among them that were handed over. */
+struct fetched {
+    int64_t steps, handed;
+};
+
+/* All but the last LEFT steps that were asked for are there. */
+template <int WIDTH, int LEFT>
+static __device__ __forceinline__ void steps_hand_over(const struct room<WIDTH> &r,
+                                                       struct fetched &f)
+{
+    copies_wait<LEFT>();
+    shared_publish();
+    for (; f.handed < f.steps - LEFT; f.handed++)
+        barrier_arrive(r.full + 8 * (int)(f.handed % kind<WIDTH>::STAGES));
+}
+
+/* A stage to fill. Who has to wait for it first hands over what is on its way. */
+template <int WIDTH>
+static __device__ __forceinline__ int stage_take(const struct room<WIDTH> &r,
+                                                 struct fetched &f)
+{
+    typedef struct kind<WIDTH> k;
+    int s = (int)(f.steps % k::STAGES), parity = (int)(f.steps / k::STAGES - 1) & 1;
+
+    if (f.steps >= k::STAGES && !barrier_passed(r.empty + 8 * s, parity)) {
+        steps_hand_over<WIDTH, 0>(r, f);
+        barrier_wait(r.empty + 8 * s, parity);
+    }
+    return s;
+}
+
+template <int WIDTH>
+static __device__ void fetch_all(const struct conv_view &a, const struct room<WIDTH> &r)
+{
+    int piece = threadIdx.x % 8, row = threadIdx.x % GROUP / 8;
+    struct fetched f = {0, 0};
+
+    for (int64_t tile = blockIdx.x; tile < a.tiles; tile += gridDim.x) {
+        struct place p = place_of<WIDTH>(a, tile);
+        struct tap k = {0, 0, 0, 0, 0};
+
+        tap_move(a, k, 8 * piece);
+        for (int i = 0; i < a.steps; i++) {
+            int s = stage_take<WIDTH>(r, f);
+
+            pixels_fetch(a, p, k, tile_at(r.pixels(s), row, piece), row);
+            weights_fetch<WIDTH>(a, p, k, tile_at(r.weights(s), row, piece), row);
+            copies_commit();
+            f.steps++;
+            steps_hand_over<WIDTH, kind<WIDTH>::LAG>(r, f);
+            tap_move(a, k, DEPTH);
+        }
+    }
+    steps_hand_over<WIDTH, 0>(r, f);
+}
+
+/* ---- multiplying --------------------------------------------------------------- */
+
+#define REGS_96                                                              \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, "     \
+    "%15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, " \
+    "%29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, " \
+    "%43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, " \
+    "%57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, " \
+    "%71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, " \
+    "%85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}"
+
+#define REGS_48                                                              \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, "     \
+    "%15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, " \
+    "%29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, " \
+    "%43, %44, %45, %46, %47}"
+#define REGS_4 "{%0, %1, %2, %3}"
+#define OPS_48(c, d)                                                                   \
+    OPS_8(c, d, 0), OPS_8(c, d, 8), OPS_8(c, d, 16), OPS_8(c, d, 24), OPS_8(c, d, 32), \
+        OPS_8(c, d, 40)
+#define OPS_96(c, d)                                                                  \
+    OPS_48(c, d), OPS_8(c, d, 48), OPS_8(c, d, 56), OPS_8(c, d, 64), OPS_8(c, d, 72), \
+        OPS_8(c, d, 80), OPS_8(c, d, 88)
+#define OPS_4(c, d) c(d[0]), c(d[1]), c(d[2]), c(d[3])
+
+/* d = a b^T (+ d when `more`), 16 of the depth. */
+#define PRODUCT(width, sums, a_at, b_at, more_at)                               \
+    static __device__ __forceinline__ void product(float(&d)[sums], uint64_t a, \
+                                                   uint64_t b, int more)        \
+    {                                                                           \
+        asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " more_at ", 0;\n"       \
+                     "wgmma.mma_async.sync.aligned.m64n" width                  \
+                     "k16.f32.bf16.bf16 " REGS_##sums ", " a_at ", " b_at       \
+                                                      ", p, 1, 1, 0, 0;\n}"     \
+                     : OPS_##sums("+f", d)                                      \
+                     : "l"(a), "l"(b), "r"(more));                              \
+    }
+PRODUCT("192", 96, "%96", "%97", "%98")
+PRODUCT("96", 48, "%48", "%49", "%50")
+PRODUCT("8", 4, "%4", "%5", "%6")
+#undef PRODUCT
+
+static __device__ __forceinline__ void stage_free(uint32_t empty, int s)
+{
+    __syncwarp();
+    if (threadIdx.x % WARP == 0)
+        barrier_arrive(empty + 8 * s);
+}
+
+/* Two neighbouring outputs of a pixel as floats, and back. */
+static __device__ __forceinline__ float2 pair_load(const struct tensor &t, int64_t at)
+{
+    if (t.dtype == DT_F32)
+        return *(const float2 *)((const float *)t.data + at);
+    return __bfloat1622float2(
+        *(const __nv_bfloat162 *)((const __nv_bfloat16 *)t.data + at));
+}
+
+static __device__ __forceinline__ void pair_store(const struct tensor &t, int64_t at,
+                                                  float2 v)
+{
+    if (t.dtype == DT_F32)
+        *(float2 *)((float *)t.data + at) = v;
+    else
+        *(__nv_bfloat162 *)((__nv_bfloat16 *)t.data + at) = __floats2bfloat162_rn(v.x,
+                                                                                  v.y);
+}
+
+/* A few outputs: one at a time. */
+static __device__ __forceinline__ void few_store(const struct conv_view &a, int64_t to,
+                                                 int64_t from, int o, const float *d)
+{
+    for (int e = 0; e < 2; e++, o++) {
+        float v = d[e];
+
+        if (o >= a.outputs)
+            break;
+        if (a.bias)
+            v += a.bias[o];
+        if (a.residual.data)
+            v += elem_load(a.residual, from + o);
+        elem_store(a.y, to + o, v);
+    }
+}
+
+/* Outputs of one pixel; the thread has two of each 8. Residuals are read some at a
+ * time, before what is written: they may lie in one place. */
+template <int WIDTH>
+static __device__ __forceinline__ void pixel_store(const struct conv_view &a,
+                                                   int64_t to, int64_t from, int o,
+                                                   int half,
+                                                   const float (&d)[WIDTH / 2])
+{
+    enum { PAIRS = WIDTH / 8, BATCH = WIDTH > 96 ? 6 : 12 };
+
+#pragma unroll
+    for (int b = 0; b < PAIRS; b += BATCH) {
+        float2 old[BATCH];
+
+#pragma unroll
+        for (int i = 0; i < BATCH; i++) {
+            int at = o + 8 * (b + i);
+
+            old[i] = make_float2(0.0f, 0.0f);
+            if (a.residual.data && at < a.outputs)
+                old[i] = pair_load(a.residual, from + at);
+        }
+#pragma unroll
+        for (int i = 0; i < BATCH; i++) {
+            int at = o + 8 * (b + i);
+            float2 v = {d[4 * (b + i) + 2 * half], d[4 * (b + i) + 2 * half + 1]};
+
+            if (at >= a.outputs)
+                continue;
+            if (a.bias) {
+                v.x += a.bias[at];
+                v.y += a.bias[at + 1];
+            }
+            pair_store(a.y, to + at, make_float2(v.x + old[i].x, v.y + old[i].y));
+        }
+    }
+}
+
+template <int WIDTH>
+static __device__ __forceinline__ void tile_store(const struct conv_view &a,
+                                                  const struct place &p, int group,
+                                                  const float (&d)[HALVES][WIDTH / 2])
+{
+    int warp = threadIdx.x % GROUP / WARP, lane = threadIdx.x % WARP;
+    int o = p.o + 2 * (lane % 4);
+
+#pragma unroll
+    for (int m = 0; m < HALVES; m++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int row = (group * HALVES + m) * 64 + warp * 16 + lane / 4 + 8 * half;
+            int h = p.h + row / SIDE, w = p.w + row % SIDE;
+            const int64_t *y = a.y.stride, *r = a.residual.stride;
+
+            int64_t to = p.t * y[0] + h * y[1] + w * y[2];
+            int64_t from = p.t * r[0] + h * r[1] + w * r[2];
+
+            if (h >= a.out[1] || w >= a.out[2])
+                continue;
+            if constexpr (WIDTH == 8)
+                few_store(a, to, from, o, d[m] + 2 * half);
+            else
+                pixel_store<WIDTH>(a, to, from, o, half, d[m]);
+        }
+    }
+}
+
+template <int WIDTH>
+static __device__ void multiply_all(const struct conv_view &a,
+                                    const struct room<WIDTH> &r, int group)
+{
+    typedef struct kind<WIDTH> k;
+    float d[HALVES][WIDTH / 2];
+    int64_t step = 0;
+
+    for (int64_t tile = blockIdx.x; tile < a.tiles; tile += gridDim.x) {
+        for (int i = 0; i < a.steps; i++, step++) {
+            int s = (int)(step % k::STAGES);
+            uint32_t rows = r.pixels(s) + group * HALVES * 64 * 128;
+
+            barrier_wait(r.full + 8 * s, (int)(step / k::STAGES) & 1);
+            products_begin();
+#pragma unroll
+            for (int j = 0; j < DEPTH / 16; j++) {
+#pragma unroll
+                for (int m = 0; m < HALVES; m++)
+                    product(d[m], matrix_at(rows + m * 64 * 128 + 32 * j, 16),
+                            matrix_at(r.weights(s) + 32 * j, 16), i + j);
+            }
+            products_commit();
+            products_wait<1>();
+            if (i > 0)
+                stage_free(r.empty, (int)((step - 1) % k::STAGES));
+        }
+        products_wait<0>();
+        stage_free(r.empty, (int)((step - 1) % k::STAGES));
+        tile_store<WIDTH>(a, place_of<WIDTH>(a, tile), group, d);
+    }
+}
+
+template <int WIDTH>
+static __global__ void __launch_bounds__(THREADS, 1)
+    conv_hopper_kernel(const __grid_constant__ struct conv_view a)
+{
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    extern __shared__ char memory[];
+    typedef struct kind<WIDTH> k;
+    struct room<WIDTH> r(memory);
+    int group = threadIdx.x / GROUP;
+
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < k::STAGES; s++) {
+            barrier_init(r.full + 8 * s, GROUP);
+            barrier_init(r.empty + 8 * s, WORKERS * GROUP / WARP);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    __syncthreads();
+    if (group == WORKERS) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        fetch_all<WIDTH>(a, r);
+    } else {
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        multiply_all<WIDTH>(a, r, group);
+    }
+#endif
+}
+
+/* ---- launching ----------------------------------------------------------------- */
+
+static bool strides_fit(const struct tensor *t, int64_t unit)
+{
+    return t->stride[0] % unit == 0 && t->stride[1] % unit == 0 &&
+           t->stride[2] % unit == 0;
+}
+
+/* Pairs of outputs can be read and written as one. */
+static bool pairs_fit(const struct tensor *t)
+{
+    return (t->dtype == DT_BF16 || t->dtype == DT_F32) && strides_fit(t, 2) &&
+           (uintptr_t)t->data % 8 == 0;
+}
+
+extern "C" bool conv_hopper_fits(const struct op_conv *a)
+{
+    int64_t outputs = a->weight->shape[0];
+
+    if (a->x->dtype != DT_BF16 || a->weight->dtype != DT_BF16 ||
+        a->x->shape[3] % 8 != 0 || !strides_fit(a->x, 8) ||
+        (uintptr_t)a->x->data % 16 != 0 || (uintptr_t)a->weight->data % 16 != 0)
+        return false;
+    if (outputs <= 8)
+        return true;
+    return outputs % 2 == 0 && pairs_fit(a->y) &&
+           (!a->residual || pairs_fit(a->residual));
+}
+
+template <int WIDTH>
+static cudaError_t width_launch(struct conv_view *v, int units, cudaStream_t stream)
+{
+    cudaError_t st = shared_allow(conv_hopper_kernel<WIDTH>, kind<WIDTH>::SHARED);
+
+    v->wide = (v->outputs + WIDTH - 1) / WIDTH;
+    v->tiles = (int64_t)v->out[0] * v->down * v->across * v->wide;
+    if (st != cudaSuccess)
+        return st;
+    conv_hopper_kernel<WIDTH><<<(unsigned)(v->tiles < units ? v->tiles : units),
+                                THREADS, kind<WIDTH>::SHARED, stream>>>(*v);
+    return cudaGetLastError();
+}
+
+extern "C" cudaError_t conv_hopper_launch(const struct op_conv *a, int units,
+                                          cudaStream_t stream)
+{
+    const int64_t *k = a->weight->shape;
+    struct conv_view v = {};
+
+    v.x = *a->x;
+    v.y = *a->y;
+    if (a->residual)
+        v.residual = *a->residual;
+    v.weight = (const __nv_bfloat16 *)a->weight->data;
+    v.bias = a->bias ? (const float *)a->bias->data : NULL;
+    v.up = a->upsample == 2;
+    for (int i = 0; i < 3; i++) {
+        v.in[i] = (int)a->x->shape[i] << (i > 0 ? v.up : 0);
+        v.out[i] = (int)a->y->shape[i];
+        v.kernel[i] = (int)k[1 + i];
+        v.pad[i] = a->pad_lo[i];
+        v.stride[i] = a->stride[i];
+    }
+    v.channels = (int)k[4];
+    v.outputs = (int)k[0];
+    v.depth = (int)(k[1] * k[2] * k[3] * k[4]);
+    v.steps = (v.depth + DEPTH - 1) / DEPTH;
+    v.across = (v.out[2] + SIDE - 1) / SIDE;
+    v.down = (v.out[1] + SIDE - 1) / SIDE;
+    if (v.outputs <= 8)
+        return width_launch<8>(&v, units, stream);
+    if (v.outputs % 192 == 0)
+        return width_launch<192>(&v, units, stream);
+    return width_launch<96>(&v, units, stream);
+}
