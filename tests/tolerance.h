@@ -46,6 +46,7 @@
  * keeps about 13 fraction bits of a partial sum; bf16 results are rounded once. */
 #define TOL_GEMM_FP8 2e-3
 #define TOL_GEMM_BF16 1e-5 /* fp32 sums that tensor cores truncate */
+#define TOL_CONV_BF16 5e-5 /* the same over up to 10,368 terms in one chain */
 
 /* The end of a chain of FP8 ops, relative L1: it rounds to 8 bits seven times, and each
  * time turns a small difference into a whole code of some elements. Noise of 1.3e-4 in

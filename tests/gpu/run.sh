@@ -67,6 +67,7 @@ compare()
 
 if wanted ops; then
     ./$kernels/bin/test_ops_gpu || failed=1
+    ./$kernels/bin/test_vae_gpu || failed=1
 fi
 if wanted program; then
     mkdir -p build
