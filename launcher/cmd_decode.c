@@ -164,6 +164,7 @@ static enum status flags_lay(struct request *r, struct settings_doc *d, struct e
                            names[i], sizeof(text) - 1);
         TRY(option_assign_named(&d->set, names[i], text, SOURCE_FLAG, e));
     }
+    d->values.job.force = r->s->force; /* not for a file to say */
     return ST_OK;
 }
 

@@ -22,7 +22,7 @@ static const struct command commands[] = {
     {"resume", command_resume, "go on with a video from its last checkpoint"},
     {"decode", command_decode, "make the video of latents that are finished"},
     {"plan", command_plan, "memory and work of a job, without running it"},
-    {"inspect", command_inspect, "what a model folder or file holds"},
+    {"inspect", command_inspect, "what a model, a file or a checkpoint holds"},
     {"bench", command_bench, "how fast a model of a published size runs here"},
     {"compare", command_compare,
      "how far apart two latents, checkpoints or videos are"},

@@ -153,6 +153,46 @@ enum status checkpoint_newest(struct checkpoint_store *s,
     return st;
 }
 
+/* Bytes of an entry of `folder`, 0 when it is not there. */
+static int64_t entry_bytes(int folder, const char *name)
+{
+    struct stat sb;
+
+    return fstatat(folder, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 ? sb.st_size : 0;
+}
+
+int64_t checkpoint_file_bytes(const char *path)
+{
+    return entry_bytes(AT_FDCWD, path);
+}
+
+enum status checkpoint_each(struct checkpoint_store *s,
+                            enum status (*visit)(void *ctx, const char *name,
+                                                 int64_t bytes,
+                                                 const struct checkpoint *ck,
+                                                 const char *why, struct err *e),
+                            void *ctx, struct err *e)
+{
+    struct generations all;
+    enum status st = ST_OK;
+
+    TRY(generations_list(s, &all, e));
+    for (int i = 0; i < all.n && st == ST_OK; i++) {
+        char name[CHECKPOINT_NAME_BYTES];
+        struct checkpoint ck = {0};
+        struct err why = ERR_INIT;
+        bool valid;
+
+        generation_name(&all.g[i], name);
+        valid = generation_read(s, &all.g[i], name, &ck, &why) == ST_OK;
+        st = visit(ctx, name, entry_bytes(s->fd, name), valid ? &ck : NULL, why.text,
+                   e);
+        checkpoint_release(&ck);
+    }
+    generations_release(&all);
+    return st;
+}
+
 enum status checkpoint_read(const char *path, struct checkpoint *ck, struct err *e)
 {
     struct block b = {0};

@@ -102,6 +102,15 @@ enum status checkpoint_newest(struct checkpoint_store *s,
                               struct checkpoint *ck, char name[CHECKPOINT_NAME_BYTES],
                               bool *found, struct err *e);
 
+/* Every checkpoint of the folder, newest first: its name, its bytes, and what it holds,
+ * or NULL and why it is rejected. An answer other than ST_OK ends it. */
+enum status checkpoint_each(struct checkpoint_store *s,
+                            enum status (*visit)(void *ctx, const char *name,
+                                                 int64_t bytes,
+                                                 const struct checkpoint *ck,
+                                                 const char *why, struct err *e),
+                            void *ctx, struct err *e);
+
 /* Has the folder any checkpoint, valid or not? */
 bool checkpoint_any(const struct checkpoint_store *s);
 
@@ -111,5 +120,8 @@ void checkpoint_clear(struct checkpoint_store *s);
 
 /* Read one file, wherever it lies. */
 enum status checkpoint_read(const char *path, struct checkpoint *ck, struct err *e);
+
+/* The length of a checkpoint file, 0 when it is not there. */
+int64_t checkpoint_file_bytes(const char *path);
 
 #endif

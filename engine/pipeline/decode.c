@@ -47,7 +47,8 @@ static enum status segments_make(struct decoding *d, struct err *e)
         one.overlap_history = 0;
         one.causal_block_size = 1;
     }
-    TRY(job_segments(&one, &d->segments, e));
+    if (job_segments(&one, &d->segments, e) != ST_OK)
+        return err_set(e, ST_INPUT, "'%s' has a job that cannot be", d->a->name);
     if (size->frames == d->segments.total && size->height == one.size.height / 8 &&
         size->width == one.size.width / 8)
         return ST_OK;
