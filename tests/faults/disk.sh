@@ -63,6 +63,7 @@ END
 
 faulty "pwrite .ck-*.tmp 3 short"
 is "a short write: exit code" "$code" 0
+is "a short write: warnings" "$(warnings)" 0
 finished "a short write"
 
 # ---- every save from one on
