@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # run.sh - build and run everything that needs an NVIDIA GPU, on a machine that has one
 #
-#     tests/gpu/run.sh [ops] [program] [bench]        default: all
+#     tests/gpu/run.sh [ops] [program] [bench] [ranks]    default: all but ranks
 #
 #     ops      every operation against the reference
 #     program  a small random model from prompt to video, latents against the cpu
 #              backend in every precision
 #     bench    one forward pass of the 14B shape, split by operation
+#     ranks    several GPUs (ranks.sh)
 #
-# `program` needs the libraries of the whole program. Where some are not installed, put
+# `program` and `ranks` need the libraries of the whole program. Where some are not installed, put
 # them in .prefix/ (include/, lib/, lib/pkgconfig/ with relocatable .pc files). Prints
 # tables and exits 1 if a row of one failed.
 set -euo pipefail
@@ -39,7 +40,7 @@ whole_build()
     export LD_LIBRARY_PATH="$PWD/.prefix/lib:${LD_LIBRARY_PATH:-}"
     cmake --preset gpu
     cmake --build --preset gpu --parallel "$(nproc)" \
-        --target framefleet make_demo_model
+        --target framefleet make_demo_model "$@"
 }
 
 # generate BACKEND PRECISION: latents to BACKEND-PRECISION.h5
@@ -82,6 +83,11 @@ if wanted program; then
     compare bf16 2e-2
     compare fp8 1e-1
     compare int8 5e-2
+fi
+if wanted ranks; then
+    whole_build ranks_comm ranks_forward >$whole.log 2>&1 ||
+        { tail -40 $whole.log; exit 1; }
+    tests/gpu/ranks.sh $whole/bin || failed=1
 fi
 if wanted bench; then
     ./$kernels/bin/bench_forward
