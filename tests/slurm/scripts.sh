@@ -65,7 +65,7 @@ exec "$FF" "$@" 2> >(
         [ -e halt_at ] && [ "$row" -ge "$(<halt_at)" ] && rm halt_at || continue
         for p in $(pgrep -x framefleet); do
             [ "$p" -ne $$ ] && [ "$(readlink "/proc/$p/cwd")" = "$PWD" ] &&
-                kill -STOP "$p" && echo "$p $row" >halted
+                grep -qzx resume "/proc/$p/cmdline" && kill -STOP "$p" && echo "$p $row" >halted
         done 2>/dev/null
     done
 )
@@ -140,7 +140,7 @@ halted_late()
     echo $((row + 5)) >halt_at
     go_on
     halted
-    checkpointed 'ck-0000-*[1-9]-i1.h5'
+    checkpointed 'ck-0000-*[1-9]*-i1.h5'
 }
 
 # Is the signal waiting for the process, or has it gone on by itself? Slurm sends CONT
@@ -276,6 +276,7 @@ preempt()
     slurm_says "$urgent" COMPLETED && ok || not_ok "urgent" "has not run"
     ends "$id" COMPLETED 0 1
     log_has "going on from ck-"
+    is "steps on a node that is wanted" "$(cat ./*.log | grep -c 'once more')" 0
     reached
 }
 preempt_srun() { preempt n4 srun; }
@@ -378,6 +379,18 @@ export_none()
     batch --export=NONE slurm/generate.sbatch job.json
     ends "$id" COMPLETED 0 0
     is "warned" "$(cat ./*.log | grep -c 'Slurm keeps these variables')" 0
+    reached
+}
+
+# Names that a shell would take for more than names.
+odd_names()
+{
+    mkdir "it's \"a\" \$(touch x) b" && cd "it's \"a\" \$(touch x) b" || return
+    site
+    job '-my job; touch x;.json' got.y4m ", $GOT"
+    batch slurm/generate.sbatch '-my job; touch x;.json'
+    ends "$id" COMPLETED 0 0
+    is "injected" "$(find .. -name x)" ""
     reached
 }
 
@@ -528,7 +541,7 @@ job want.json want.y4m ', "save_latents": "want.h5"'
 makes generate --job want.json
 
 at_once limit_srun preempt_srun preempt_mpirun cancelled killed \
-    chain chain_fails array export_none refused_job ${long:+limit_mpirun mpirun_twice guard}
+    chain chain_fails array export_none odd_names refused_job ${long:+limit_mpirun mpirun_twice guard}
 
 slurm_set RequeueExit=90-91
 at_once asks asks_once
