@@ -80,7 +80,7 @@ static enum status named_open(const char *name, const struct ops_options *opt,
 enum status ops_open(const char *name, const struct ops_options *opt, struct ops **out,
                      struct err *e)
 {
-    static const struct ops_options defaults = {0, 0};
+    static const struct ops_options defaults = {.threads = 0};
     struct ops *ops = malloc(sizeof(*ops));
     enum status st;
 

@@ -49,8 +49,9 @@ struct event; /* a point in a queue that another queue can wait for */
 /* ---- opening -------------------------------------------------------------------- */
 
 struct ops_options {
-    int threads; /* worker threads of a CPU backend, 0: all cores */
-    int device;  /* device index of a GPU backend */
+    int threads;   /* worker threads of a CPU backend, 0: all cores */
+    int device;    /* device index of a GPU backend */
+    bool portable; /* no kernels for this very GPU: what others run, for tests */
 };
 
 struct ops_facts {

@@ -253,6 +253,8 @@ static enum status attention_cuda(void *self, struct queue *q,
     TRY(device_enter(self, "attention", e));
     if (c->hopper && attention_hopper_fits(a))
         return cuda_said(attention_hopper_launch(a, q->stream), "attention", e);
+    if (c->mma && attention_hopper_fits(a))
+        return cuda_said(attention_mma_launch(a, q->stream), "attention", e);
     if (attention_wide_fits(a))
         return attention_wide_cuda(c, q, a, e);
     return cuda_said(attention_launch(a, q->stream), "attention", e);
@@ -337,14 +339,16 @@ static void device_name(const cudaUUID_t *id, char text[DEVICE_TEXT])
 
 /* The model of the gpu, and the version of the library that chooses algorithms, are
  * what computes; the identity tells this gpu from its like. */
-static enum status device_facts(struct cuda *c, struct ops *out, struct err *e)
+static enum status device_facts(struct cuda *c, const struct ops_options *opt,
+                                struct ops *out, struct err *e)
 {
     struct cudaDeviceProp prop;
 
     TRY(device_enter(c, "cannot open the gpu", e));
     TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot open the gpu", e));
-    c->hopper = prop.major == 9;
     c->units = prop.multiProcessorCount;
+    c->hopper = prop.major == 9 && !opt->portable;
+    c->mma = prop.major >= 8;
     device_name(&prop.uuid, c->name);
     c->table = cuda_backend;
     c->table.facts.device = c->name;
@@ -361,7 +365,7 @@ enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err
     if (!c)
         return err_set(e, ST_RESOURCE, "no memory for the cuda backend");
     c->device = opt->device;
-    TRY_GOTO(st, device_facts(c, out, e), err_free);
+    TRY_GOTO(st, device_facts(c, opt, out, e), err_free);
     if (cublasLtCreate(&c->blas) != CUBLAS_STATUS_SUCCESS) {
         st = err_set(e, ST_DEVICE, "cannot open cuBLASLt on gpu %d", c->device);
         goto err_free;

@@ -31,6 +31,7 @@ struct cuda {
     int device;
     bool hopper; /* compute capability 9.0 */
     int units;   /* multiprocessors */
+    bool mma;    /* 8.0 and later */
     cublasLtHandle_t blas;
     struct gemm_plan plans[PLANS_MAX];
     int n_plans;

@@ -57,6 +57,8 @@ cudaError_t conv_hopper_launch(const struct op_conv *a, int units, cudaStream_t 
 /* Norm of narrow bf16 rows into bf16, for what fits it. */
 bool norm_pixels_fits(const struct op_norm *a);
 cudaError_t norm_pixels_launch(const struct op_norm *a, cudaStream_t stream);
+/* The same of any gpu from 8.0 on, for what fits Hopper's. */
+cudaError_t attention_mma_launch(const struct op_attention *a, cudaStream_t stream);
 
 /* At most LAUNCH_PARTS_MAX parts, and as many to add. */
 cudaError_t gather_launch(const struct op_gather *a, cudaStream_t stream);

@@ -37,11 +37,14 @@ struct pair {
 /* test_rest_gpu.c */
 void rest_all(struct rig *r);
 
+/* Attention with heads of 128, which every kernel for a matrix unit has. */
+void matrix_attention_all(struct rig *r);
+
 /* Ends the program with the text unless `st` is ST_OK. */
 void must(enum status st, const struct err *e, const char *what);
 
 /* Both backends, each with a queue that has `workspace` bytes. */
-void rig_open(struct rig *r, size_t workspace);
+void rig_open(struct rig *r, size_t workspace, bool portable);
 void rig_close(struct rig *r);
 void rig_wait(struct rig *r);
 

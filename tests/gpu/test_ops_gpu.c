@@ -551,12 +551,14 @@ static void fp8_speed(struct rig *r)
     pairs_clear(r);
 }
 
+#define WORKSPACE ((size_t)512 << 20)
+
 int main(void)
 {
     struct rig r;
     int failed;
 
-    rig_open(&r, (size_t)512 << 20);
+    rig_open(&r, WORKSPACE, false);
     linear_all(&r);
     rows_all(&r);
     heads_all(&r);
@@ -564,7 +566,10 @@ int main(void)
     rest_all(&r);
     chain_all(&r);
     fp8_speed(&r);
-    failed = table_print();
     rig_close(&r);
+    rig_open(&r, WORKSPACE, true);
+    matrix_attention_all(&r);
+    rig_close(&r);
+    failed = table_print();
     return failed ? 1 : 0;
 }

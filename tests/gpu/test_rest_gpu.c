@@ -472,6 +472,15 @@ static void copy_large(struct rig *r)
     table_compare(r, "60 MB to the GPU and back", &p, 0.0);
 }
 
+void matrix_attention_all(struct rig *r)
+{
+    for (size_t i = 0; i < sizeof(fasts) / sizeof(fasts[0]); i++)
+        fast_one(r, &fasts[i]);
+    fast_cut(r, false);
+    fast_cut(r, true);
+    pairs_clear(r);
+}
+
 void rest_all(struct rig *r)
 {
     for (int i = 0; i < 12; i++)
@@ -482,10 +491,7 @@ void rest_all(struct rig *r)
     key_sum_one(r, 0, 1);
     key_sum_one(r, 5, 16);
     merge_one(r);
-    for (size_t i = 0; i < sizeof(fasts) / sizeof(fasts[0]); i++)
-        fast_one(r, &fasts[i]);
-    fast_cut(r, false);
-    fast_cut(r, true);
+    matrix_attention_all(r);
     for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++)
         conv_one(r, &convs[i]);
     pairs_clear(r);
