@@ -19,7 +19,7 @@
 
 #include "kernels/base/json.h"
 
-enum { GENERATIONS_MAX = 4096, DIGITS_MAX = 9 };
+enum { GENERATIONS_MAX = 4096, DIGITS_MAX = 9, NUMBER_MAX = 999999999 };
 
 /* ---- names ----------------------------------------------------------------------- */
 
@@ -280,7 +280,7 @@ static enum status owner_incarnation(const struct checkpoint_store *s, int64_t *
     if (json_parse("owner", text, strlen(text), &JSON_LIMITS_CONFIG, &doc, NULL) !=
         ST_OK)
         return ST_OK;
-    if (json_get_int(json_root(doc), "incarnation", 0, 999999998, n, NULL) != ST_OK)
+    if (json_get_int(json_root(doc), "incarnation", 0, NUMBER_MAX, n, NULL) != ST_OK)
         *n = 0;
     json_close(doc);
     return ST_OK;
@@ -352,6 +352,11 @@ enum status checkpoint_claim(struct checkpoint_store *s, struct err *e)
             s->incarnation = all.g[i].incarnation;
     }
     generations_release(&all);
+    if (s->incarnation >= NUMBER_MAX)
+        return err_set(e, ST_INPUT,
+                       "cannot write checkpoints in '%s': a file or its owner says "
+                       "incarnation %d, the last one",
+                       s->path, NUMBER_MAX);
     s->incarnation++;
     TRY(owner_text(s, e));
     return owner_write(s, e);

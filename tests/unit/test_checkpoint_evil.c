@@ -519,6 +519,28 @@ static void each_is_one_line_and_the_older_is_used(void **state)
         evil_check(i);
 }
 
+/* A name whose successor would be no name any more: we could not find our own files. */
+static void the_last_incarnation_has_no_successor(void **state)
+{
+    static const char owner[] = "{\"incarnation\":999999999}";
+    struct checkpoint_options o = CHECKPOINT_OPTIONS_DEFAULT;
+    struct checkpoint_store *s;
+    struct err e = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(checkpoint_store_open("last", true, &o, &s, &e), ST_OK);
+    rig_write("last/ck-0000-0001-i999999999.h5", good, good_bytes);
+    assert_int_equal(checkpoint_claim(s, &e), ST_INPUT);
+    assert_non_null(strstr(e.text, "999999999"));
+    unlink("last/ck-0000-0001-i999999999.h5");
+    rig_write("last/owner", (const unsigned char *)owner, sizeof(owner) - 1);
+    assert_int_equal(checkpoint_claim(s, &e), ST_INPUT);
+    unlink("last/owner");
+    assert_int_equal(checkpoint_claim(s, &e), ST_OK);
+    checkpoint_store_close(s);
+    rig_remove("last");
+}
+
 /* The watch sees what it is there for. */
 static void an_open_would_be_seen(void **state)
 {
@@ -537,6 +559,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_open_would_be_seen),
+        cmocka_unit_test(the_last_incarnation_has_no_successor),
         cmocka_unit_test(each_is_one_line_and_the_older_is_used),
     };
     int child = h5_child_main(argc, argv);
