@@ -33,7 +33,7 @@
 
 static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
 
-enum { CHUNK_BYTES = 8 << 20, GROWTH_BYTES = 4 << 20, TEMP_BYTES = 32 };
+enum { CHUNK_BYTES = 8 << 20, GROWTH_BYTES = 4 << 20, TEMP_BYTES = 256 };
 
 /* The file's memory, which HDF5 grows and hands over when it closes the file. */
 struct image {
@@ -210,7 +210,8 @@ static enum status temp_create(struct h5_writer *w, struct err *e)
 
     if (getrandom(&tag, sizeof(tag), 0) != (ssize_t)sizeof(tag))
         return err_set(e, ST_RESOURCE, "no random bytes: %s", strerror(errno));
-    snprintf(w->temp, sizeof(w->temp), ".%016llx.tmp", (unsigned long long)tag);
+    snprintf(w->temp, sizeof(w->temp), ".%.200s.%016llx.tmp", w->name,
+             (unsigned long long)tag);
     w->nameless = nameless_create(w);
     if (w->nameless)
         return ST_OK;
