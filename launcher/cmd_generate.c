@@ -107,23 +107,47 @@ static enum status ranks_note(struct progress *progress, const struct world *w,
     return ST_OK;
 }
 
-static enum status job_run(struct pipeline *p, const struct settings_doc *d,
-                           const struct limit *limits, struct progress *progress,
-                           struct err *e)
+/* What the jobs of a launch have in common. */
+struct launch {
+    struct world *world;
+    struct progress progress;
+    struct interrupt interrupt;
+    struct limit limits[LIMITS];
+};
+
+/* Says why and ends all ranks, from a thread in the middle of whatever they do. */
+static void launch_end(void *ctx, const char *text)
+{
+    struct launch *l = ctx;
+    const struct world_facts *f = world_facts(l->world);
+
+    if (f->rank == 0)
+        fprintf(stderr, "%sframefleet: %s\n", l->progress.open_line ? "\n" : "", text);
+    else
+        fprintf(stderr, "framefleet: rank %d on %s: %s\n", f->rank, f->host, text);
+    world_abort(l->world, status_exit_code(ST_STOPPED));
+}
+
+static enum status job_run(struct launch *l, struct pipeline *p,
+                           const struct settings_doc *d, struct err *e)
 {
     struct buf json = BUF_INIT, launch = BUF_INIT;
     struct json_out out;
-    struct pipeline_events events = {.ctx = progress,
+    bool ends = world_facts(l->world)->rank == 0 || l->interrupt.far;
+    struct pipeline_events events = {.ctx = &l->progress,
                                      .progress = progress_step,
                                      .note = progress_event,
-                                     .stop = interrupt_watch(),
+                                     .stop = l->interrupt.signal,
+                                     .stop_fd = l->interrupt.fd,
+                                     .end = ends ? launch_end : NULL,
+                                     .end_ctx = l,
                                      .traffic = d->values.log_json ? progress_traffic
                                                                    : NULL};
     double start = clock_seconds();
     char line[ERR_TEXT_BYTES];
     enum status st;
 
-    memcpy(events.limits, limits, sizeof(events.limits));
+    memcpy(events.limits, l->limits, sizeof(events.limits));
     json_out_init(&out, &json, JSON_COMPACT);
     settings_print(d, false, &out);
     json_out_init(&out, &launch, JSON_COMPACT);
@@ -136,7 +160,7 @@ static enum status job_run(struct pipeline *p, const struct settings_doc *d,
     if (st == ST_OK) {
         snprintf(line, sizeof(line), "wrote %s in %.1f s", d->values.job.output,
                  clock_seconds() - start);
-        progress_note(progress, "done", line);
+        progress_note(&l->progress, "done", line);
     }
     return st;
 }
@@ -164,36 +188,33 @@ static enum status limits_read(const struct jobs *jobs, const struct world *w,
     return deadline_read(&a, limits, e);
 }
 
-static enum status jobs_run(struct jobs *jobs, const struct world *w,
-                            struct pipeline *p, double began, struct err *e)
+static enum status jobs_run(struct jobs *jobs, struct launch *l, struct pipeline *p,
+                            struct err *e)
 {
-    struct limit limits[LIMITS];
-    struct progress progress;
     enum status st;
 
-    TRY(limits_read(jobs, w, began, limits, e));
-    TRY(run_check(jobs, w, p, e));
-    TRY(progress_open(&progress, world_facts(w)->rank == 0,
+    TRY(run_check(jobs, l->world, p, e));
+    TRY(progress_open(&l->progress, world_facts(l->world)->rank == 0,
                       jobs->doc[0].values.log_json, e));
-    progress_note(&progress, "model", pipeline_describe(p));
+    progress_note(&l->progress, "model", pipeline_describe(p));
     st = ST_OK;
     for (int i = 0; i < jobs->n && st == ST_OK; i++) {
         if (jobs->doc[i].values.skip)
             continue;
-        st = ranks_note(&progress, w, p, &jobs->doc[i].values.job, e);
+        st = ranks_note(&l->progress, l->world, p, &jobs->doc[i].values.job, e);
         if (st == ST_OK)
-            st = job_run(p, &jobs->doc[i], limits, &progress, e);
+            st = job_run(l, p, &jobs->doc[i], e);
         if (st != ST_OK && jobs->n > 1)
             err_prefix(e, "job %d", i + 1);
     }
-    progress_close(&progress);
+    progress_close(&l->progress);
     return st;
 }
 
 enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
 {
     struct settings *first = &jobs->doc[0].values;
-    double began = clock_seconds();
+    struct launch launch = {.world = w};
     struct pipeline *p;
     enum status st;
 
@@ -207,13 +228,15 @@ enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
     settings_ranks(&jobs->doc[0], w);
     if (!first->engine.model)
         return err_set(e, ST_USAGE, "missing model: give --model DIR");
+    TRY(limits_read(jobs, w, clock_seconds(), launch.limits, e));
+    TRY(interrupt_watch_all(w, &launch.interrupt, e));
     TRY(pipeline_open(&first->engine, &p, e));
     st = jobs_check(jobs, w, p, e);
     if (st == ST_OK && first->print_job) {
         for (int i = 0; i < jobs->n && st == ST_OK; i++)
             st = jobs->doc[i].values.skip ? ST_OK : job_print(&jobs->doc[i], w, e);
     } else if (st == ST_OK) {
-        st = jobs_run(jobs, w, p, began, e);
+        st = jobs_run(jobs, &launch, p, e);
     }
     pipeline_close(p);
     return st;

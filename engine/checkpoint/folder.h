@@ -3,6 +3,8 @@
 #ifndef ENGINE_CHECKPOINT_FOLDER_H
 #define ENGINE_CHECKPOINT_FOLDER_H
 
+#include <stdatomic.h>
+
 #include "engine/checkpoint/store.h"
 
 /* One checkpoint file by its name. */
@@ -23,6 +25,7 @@ struct checkpoint_store {
     int keep;
     struct checkpoint_hook hook;
     int64_t incarnation;
+    atomic_bool hurry;                /* the process is about to end */
     char owner[OWNER_BYTES];          /* what the owner file says while it is us */
     struct generation good[GOOD_MAX]; /* known to be valid, oldest first */
     int n_good;

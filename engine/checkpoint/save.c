@@ -170,9 +170,13 @@ static enum status image_verify(const struct save *v, struct err *e)
     char hex[DIGEST_HEX];
 
     TRY(stage(v, "verify", e));
+    if (v->s->hurry)
+        return ST_OK;
     TRY(file_digest(v, hex, e));
     if (strcmp(hex, v->digest) != 0)
         return wrong(v, "the file", e);
+    if (v->s->hurry)
+        return ST_OK;
     return values_verify(v, e);
 }
 
@@ -229,7 +233,8 @@ static enum status file_save(struct save *v, struct checkpoint_saved *told,
     t[4] = clock_seconds();
     generation_good(v->s, &v->g);
     TRY(stage(v, "retire", e));
-    TRY(generations_retire(v->s, e));
+    if (!v->s->hurry)
+        TRY(generations_retire(v->s, e));
     memcpy(told->name, v->name, sizeof(told->name));
     told->bytes = (int64_t)v->bytes;
     told->build_seconds = t[1] - t[0];
@@ -237,6 +242,11 @@ static enum status file_save(struct save *v, struct checkpoint_saved *told,
     told->verify_seconds = t[3] - t[2];
     told->sync_seconds = t[4] - t[3];
     return ST_OK;
+}
+
+void checkpoint_hurry(struct checkpoint_store *s)
+{
+    s->hurry = true;
 }
 
 enum status checkpoint_save(struct checkpoint_store *s, const struct checkpoint *ck,

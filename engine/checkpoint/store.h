@@ -80,6 +80,10 @@ void checkpoint_store_close(struct checkpoint_store *s);
 enum status checkpoint_claim(struct checkpoint_store *s, struct err *e);
 int64_t checkpoint_incarnation(const struct checkpoint_store *s); /* 0: not claimed */
 
+/* From now on saves leave out what their reader does again anyway, reading back, and
+ * remove no older generation: the process is about to end. Any thread may call. */
+void checkpoint_hurry(struct checkpoint_store *s);
+
 /* What a save did, in one line's worth of numbers. */
 struct checkpoint_saved {
     char name[CHECKPOINT_NAME_BYTES];

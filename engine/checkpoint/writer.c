@@ -1,6 +1,8 @@
-/* writer.c - one snapshot that changes hands between a run and the thread that saves it
+/* writer.c - three snapshots that change hands between a run and the thread that saves
  *
- *     idle --begin--> (the caller fills) --submit--> full --thread--> idle
+ *     free --begin--> filled --submit--> newest --thread--> saving --> free
+ *
+ * The newest stays so while it is being saved, until another one is submitted.
  */
 #include "engine/checkpoint/writer.h"
 
@@ -10,13 +12,23 @@
 
 #include "kernels/base/clock.h"
 
+enum { SNAPSHOTS = 3, NONE = -1 };
+
+struct snapshot {
+    struct checkpoint ck;
+    bool finished, saved;
+};
+
 struct checkpoint_writer {
     struct checkpoint_store *store;
-    struct checkpoint snapshot; /* the thread's while `full`, else the caller's */
+    checkpoint_finish *finish;
+    struct snapshot snapshot[SNAPSHOTS];
+    int filling; /* the caller's */
     pthread_t thread;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
-    bool full, ending;
+    int newest, saving; /* or NONE */
+    bool wanted, ending;
     struct checkpoint_news news;
     int failures;    /* in a row */
     struct err last; /* of the latest save, ST_OK when it succeeded */
@@ -38,8 +50,18 @@ static void outcome_note(struct checkpoint_writer *w, enum status st,
         w->news.why = *why;
         w->failures++;
     }
-    w->full = false;
+    w->snapshot[w->saving].saved = st == ST_OK;
+    w->saving = NONE;
     pthread_cond_broadcast(&w->changed);
+}
+
+static enum status snapshot_save(struct checkpoint_writer *w, struct snapshot *s,
+                                 struct checkpoint_saved *saved, struct err *e)
+{
+    if (!s->finished && w->finish)
+        TRY(w->finish(&s->ck, e));
+    s->finished = true;
+    return checkpoint_save(w->store, &s->ck, saved, e);
 }
 
 static void *thread_run(void *ctx)
@@ -53,13 +75,15 @@ static void *thread_run(void *ctx)
         double start;
         enum status st;
 
-        while (!w->full && !w->ending)
+        while (!w->wanted && !w->ending)
             pthread_cond_wait(&w->changed, &w->lock);
-        if (!w->full)
+        if (!w->wanted)
             break;
+        w->wanted = false;
+        w->saving = w->newest;
         pthread_mutex_unlock(&w->lock);
         start = clock_seconds();
-        st = checkpoint_save(w->store, &w->snapshot, &saved, &why);
+        st = snapshot_save(w, &w->snapshot[w->saving], &saved, &why);
         pthread_mutex_lock(&w->lock);
         outcome_note(w, st, &saved, &why, clock_seconds() - start);
     }
@@ -81,6 +105,7 @@ static int thread_start(struct checkpoint_writer *w)
 }
 
 enum status checkpoint_writer_open(struct checkpoint_store *store,
+                                   checkpoint_finish *finish,
                                    struct checkpoint_writer **out, struct err *e)
 {
     struct checkpoint_writer *w = calloc(1, sizeof(*w));
@@ -88,6 +113,8 @@ enum status checkpoint_writer_open(struct checkpoint_store *store,
     if (!w)
         return err_set(e, ST_RESOURCE, "no memory for a writer of checkpoints");
     w->store = store;
+    w->finish = finish;
+    w->newest = w->saving = NONE;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
     if (thread_start(w) != 0) {
@@ -102,20 +129,40 @@ enum status checkpoint_writer_open(struct checkpoint_store *store,
 
 struct checkpoint *checkpoint_writer_begin(struct checkpoint_writer *w)
 {
+    int i = 0;
+
+    pthread_mutex_lock(&w->lock);
+    while (i == w->newest || i == w->saving)
+        i++;
+    pthread_mutex_unlock(&w->lock);
+    w->filling = i;
+    return &w->snapshot[i].ck;
+}
+
+void checkpoint_writer_submit(struct checkpoint_writer *w, bool save)
+{
+    pthread_mutex_lock(&w->lock);
+    w->newest = w->filling;
+    w->snapshot[w->newest].finished = w->snapshot[w->newest].saved = false;
+    w->wanted = w->wanted || save;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* Under the lock. */
+static bool is_busy(const struct checkpoint_writer *w)
+{
+    return w->wanted || w->saving != NONE;
+}
+
+bool checkpoint_writer_busy(struct checkpoint_writer *w)
+{
     bool busy;
 
     pthread_mutex_lock(&w->lock);
-    busy = w->full;
+    busy = is_busy(w);
     pthread_mutex_unlock(&w->lock);
-    return busy ? NULL : &w->snapshot;
-}
-
-void checkpoint_writer_submit(struct checkpoint_writer *w)
-{
-    pthread_mutex_lock(&w->lock);
-    w->full = true;
-    pthread_cond_broadcast(&w->changed);
-    pthread_mutex_unlock(&w->lock);
+    return busy;
 }
 
 /* Under the lock. */
@@ -146,9 +193,28 @@ enum status checkpoint_writer_wait(struct checkpoint_writer *w,
     enum status st = ST_OK;
 
     pthread_mutex_lock(&w->lock);
-    while (w->full)
+    while (is_busy(w))
         pthread_cond_wait(&w->changed, &w->lock);
     news_take(w, news);
+    if (w->last.status != ST_OK)
+        st = err_set(e, w->last.status, "%s", w->last.text);
+    pthread_mutex_unlock(&w->lock);
+    return st;
+}
+
+enum status checkpoint_writer_hurry(struct checkpoint_writer *w, int64_t *row,
+                                    struct err *e)
+{
+    enum status st = ST_OK;
+
+    checkpoint_hurry(w->store);
+    pthread_mutex_lock(&w->lock);
+    if (w->newest != NONE && w->newest != w->saving && !w->snapshot[w->newest].saved)
+        w->wanted = true;
+    pthread_cond_broadcast(&w->changed);
+    while (is_busy(w))
+        pthread_cond_wait(&w->changed, &w->lock);
+    *row = w->newest == NONE ? -1 : w->snapshot[w->newest].ck.rows_done;
     if (w->last.status != ST_OK)
         st = err_set(e, w->last.status, "%s", w->last.text);
     pthread_mutex_unlock(&w->lock);
@@ -166,6 +232,7 @@ void checkpoint_writer_close(struct checkpoint_writer *w)
     pthread_join(w->thread, NULL);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);
-    checkpoint_release(&w->snapshot);
+    for (int i = 0; i < SNAPSHOTS; i++)
+        checkpoint_release(&w->snapshot[i].ck);
     free(w);
 }

@@ -82,15 +82,21 @@ static enum status denoise_init(struct denoise *d, const struct denoise_args *a,
     return ST_OK;
 }
 
-/* Copy between the host rows and a tensor of own tokens, first `n` rows. */
-static enum status rows_copy(struct denoise *d, struct tensor *t, int64_t n, bool in,
-                             struct err *e)
+/* Copy between host rows and a tensor of own tokens, first `n` rows. */
+static enum status host_copy(struct denoise *d, struct tensor *t, float *rows,
+                             int64_t n, bool in, struct err *e)
 {
     struct tensor part = tensor_slice(t, 0, 0, n);
-    struct tensor host = tensor_make2(d->rows, DT_F32, MEM_HOST, n, t->shape[1]);
+    struct tensor host = tensor_make2(rows, DT_F32, MEM_HOST, n, t->shape[1]);
 
     TRY(ops_copy(d->a->ops, d->a->queue, in ? &part : &host, in ? &host : &part, e));
     return ops_queue_wait(d->a->ops, d->a->queue, e);
+}
+
+static enum status rows_copy(struct denoise *d, struct tensor *t, int64_t n, bool in,
+                             struct err *e)
+{
+    return host_copy(d, t, d->rows, n, in, e);
 }
 
 /* This row's noise of the prefix frames, into the rows that this rank owns of them. */
@@ -167,8 +173,10 @@ static void states_of(struct denoise *d, struct checkpoint *ck,
     memcpy(whole, arrays, sizeof(arrays));
 }
 
-/* All of the state, before row `row`, into a snapshot on the leader. */
-static enum status state_keep(struct denoise *d, int row, bool wait, struct err *e)
+/* All of the state, before row `row`, into a snapshot on the leader: rows of tokens as
+ * they are, straight to their places. */
+static enum status state_keep(struct denoise *d, int row, enum keep_what what,
+                              struct err *e)
 {
     const struct denoise_args *a = d->a;
     struct keep_place place = {a->segment,  row,     d->matrix.rows, a->prefix,
@@ -182,12 +190,14 @@ static enum status state_keep(struct denoise *d, int row, bool wait, struct err 
         TRY(keep_begin(a->keep, &place, &ck, e));
     states_of(d, ck, own, whole);
     for (int i = 0; i < STATES && row > 0; i++) {
-        TRY(rows_copy(d, own[i], d->tokens.count, false, e));
-        TRY(spread_gather(a->spread, a->ops, &a->size, d->rows, whole[i]->data, e));
+        float *rows = spread_leads(a->spread) ? whole[i]->data : d->rows;
+
+        TRY(host_copy(d, own[i], rows, d->tokens.count, false, e));
+        TRY(spread_rows(a->spread, a->ops, &a->size, rows, whole[i]->data, e));
     }
     if (!spread_leads(a->spread))
         return ST_OK;
-    return keep_end(a->keep, clock_seconds() - start, wait, e);
+    return keep_end(a->keep, clock_seconds() - start, what, e);
 }
 
 /* The leader's whole arrays to everybody's own tokens; `latent` is room for one. */
@@ -232,18 +242,19 @@ static enum status row_begin(struct denoise *d, int row, struct err *e)
 {
     const struct denoise_args *a = d->a;
     enum status st = ST_OK;
-    bool save = false;
+    enum keep_what what = KEEP_NOTHING_NOW;
     int why = 0;
 
     if (a->keep)
-        TRY(keep_ask(a->keep, &save, &why, e));
+        TRY(keep_ask(a->keep, row, &what, &why, e));
     else
         why = a->stop ? *a->stop : 0;
-    if (save)
-        st = state_keep(d, row, why != 0, e);
+    if (what != KEEP_NOTHING_NOW)
+        st = state_keep(d, row, what, e);
     if (st == ST_OK && why)
         st = stopped(d, row, e);
-    return a->keep && !save ? st : world_agree(a->spread->world, st, e);
+    return a->keep && what == KEEP_NOTHING_NOW ? st
+                                               : world_agree(a->spread->world, st, e);
 }
 
 static enum status row_run(struct denoise *d, int row, struct err *e)

@@ -190,7 +190,7 @@ static enum status stop_look(const struct film *f, struct err *e)
 {
     if (f->a.stop && *f->a.stop)
         return err_set(e, ST_STOPPED, "stopped on request while decoding");
-    return ST_OK;
+    return f->a.ask ? f->a.ask(f->a.ctx, e) : ST_OK;
 }
 
 static enum status steps_run(struct film *f, struct walk *w, struct err *e)

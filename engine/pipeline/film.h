@@ -43,7 +43,9 @@ struct film_args {
     /* Latents of the whole video, which are all there when film_rest is called. */
     const float *whole;
     struct latent_size whole_size;
+    /* Before every step: nonzero, and not ST_OK, ends the film. Both may be NULL. */
     const volatile sig_atomic_t *stop;
+    enum status (*ask)(void *ctx, struct err *e);
     /* After every step with its latent frames and seconds; may be NULL. */
     void (*step_done)(void *ctx, int latents, double seconds);
     void *ctx;

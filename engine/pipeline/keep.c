@@ -10,6 +10,7 @@
 
 #include "engine/media/media.h"
 #include "engine/pipeline/keep_match.h"
+#include "engine/pipeline/leftovers.h"
 #include "kernels/base/buf.h"
 #include "kernels/base/clock.h"
 
@@ -79,6 +80,33 @@ static enum status store_open(struct keep *k, bool make, struct err *e)
     return checkpoint_store_open(k->folder, make, &o, &k->store, e);
 }
 
+/* Rows of tokens, as they were copied, to latents. All arrays or, without memory, none.
+ */
+static enum status states_order(struct checkpoint *ck, struct err *e)
+{
+    struct checkpoint_floats *state[] = {&ck->x, &ck->x_last, &ck->m0, &ck->m1};
+    const int64_t *dims = ck->x.dims;
+    struct latent_size size = {dims[0], dims[1], dims[2], dims[3]};
+    struct span tokens = {0, size.frames * (size.height / 2) * (size.width / 2)};
+    float *latent;
+
+    if (!dims[0])
+        return ST_OK;
+    latent = malloc(ck->x.room * sizeof(float));
+    if (!latent)
+        return err_set(e, ST_RESOURCE, "out of memory: a latent of %zu bytes",
+                       ck->x.room * sizeof(float));
+    for (int i = 0; i < 4; i++) { /* all have the same room */
+        float *rows = state[i]->data;
+
+        latent_from_patch(latent, rows, &size, tokens);
+        state[i]->data = latent;
+        latent = rows;
+    }
+    free(latent);
+    return ST_OK;
+}
+
 /* From now on we are the writer. */
 static enum status store_begin(struct keep *k, struct err *e)
 {
@@ -88,7 +116,7 @@ static enum status store_begin(struct keep *k, struct err *e)
     if (!k->job->resumed)
         checkpoint_clear(k->store);
     TRY(checkpoint_claim(k->store, e));
-    return checkpoint_writer_open(k->store, &k->writer, e);
+    return checkpoint_writer_open(k->store, states_order, &k->writer, e);
 }
 
 static enum status newest_read(struct keep *k, struct err *e)
@@ -192,8 +220,10 @@ static enum status leader_open(struct keep *k, struct err *e)
     }
     if (every_given(k) || k->job->resumed)
         TRY(store_begin(k, e));
-    if (k->job->resumed)
+    if (k->job->resumed) {
+        leftovers_remove(k->job);
         from_tell(k);
+    }
     return ST_OK;
 }
 
@@ -297,7 +327,7 @@ static const double stretch = 200.0;
 /* Seconds between checkpoints; more than a minute where each holds the run up long. */
 static double interval(const struct keep *k)
 {
-    double cost = k->snapshots ? k->held_seconds / k->snapshots : 0.0;
+    double cost = k->shot_seconds;
 
     if (k->job->checkpoint_every.seconds > 0.0)
         return k->job->checkpoint_every.seconds;
@@ -338,24 +368,40 @@ static int why_stop(struct keep *k)
     return k->limit ? KEEP_TIME : 0;
 }
 
-enum status keep_ask(struct keep *k, bool *save, int *why, struct err *e)
+/* What rank 0 wants before row `row`. A save that is running comes first. */
+static enum keep_what what_next(struct keep *k, int row)
 {
-    struct keep_word mine = {why_stop(k), 0};
+    double now = clock_seconds();
+
+    if (is_due(k) && begin_or_do_without(k) && !checkpoint_writer_busy(k->writer))
+        return KEEP_SAVE;
+    if (row > 0 && k->on && k->writer && now - k->shot >= stretch * k->shot_seconds)
+        return KEEP_SNAPSHOT;
+    return KEEP_NOTHING_NOW;
+}
+
+enum status keep_ask(struct keep *k, int row, enum keep_what *what, int *why,
+                     struct err *e)
+{
+    struct keep_word mine = {why_stop(k), KEEP_NOTHING_NOW};
     int n = world_facts(k->world)->size;
 
     if (leads(k))
-        mine.due = is_due(k) && begin_or_do_without(k) &&
-                   checkpoint_writer_begin(k->writer);
+        mine.what = (int32_t)what_next(k, row);
     k->words[0] = mine;
     if (n > 1)
         TRY(world_gather(k->world, &mine, sizeof(mine), k->words, e));
     *why = 0;
     for (int i = 0; i < n && !*why; i++)
         *why = k->words[i].why;
-    mine.due = k->words[0].due || (leads(k) && *why && k->on && begin_or_do_without(k));
-    if (*why) /* only rank 0 knows whether checkpoints are kept */
-        TRY(world_bcast(k->world, &mine.due, sizeof(mine.due), e));
-    *save = mine.due;
+    mine.what = k->words[0].what;
+    if (*why) { /* only rank 0 knows whether checkpoints are kept */
+        halt_stage(k->events.halt, HALT_CLOSING, k->writer);
+        if (leads(k))
+            mine.what = k->on && begin_or_do_without(k) ? KEEP_LAST : KEEP_NOTHING_NOW;
+        TRY(world_bcast(k->world, &mine.what, sizeof(mine.what), e));
+    }
+    *what = (enum keep_what)mine.what;
     k->rows_since++;
     return ST_OK;
 }
@@ -420,15 +466,17 @@ static enum status rows_put(struct checkpoint_floats *f, const struct embeds_row
                       rows->rows ? (int64_t[]){rows->n, width, 1, 1} : NULL, e);
 }
 
-/* The first `finished` latent frames of the video. */
+/* The first `finished` latent frames of the video, which do not change any more. */
 static enum status finished_put(const struct keep *k, struct checkpoint *ck,
                                 int finished, struct err *e)
 {
     size_t plane = (size_t)(k->whole.height * k->whole.width);
     int64_t dims[4] = {k->whole.channels, finished, k->whole.height, k->whole.width};
 
-    ck->finished_frames = finished;
+    if (ck->finished_frames == finished)
+        return ST_OK;
     TRY(checkpoint_floats_size(&ck->finished, finished ? dims : NULL, e));
+    ck->finished_frames = finished;
     for (int64_t c = 0; c < k->whole.channels && finished; c++)
         memcpy(ck->finished.data + (size_t)(c * finished) * plane,
                k->latents + (size_t)(c * k->whole.frames) * plane,
@@ -445,9 +493,22 @@ static void created_put(struct checkpoint *ck)
     strftime(ck->created, sizeof(ck->created), "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-static enum status facts_put(const struct keep *k, struct checkpoint *ck, struct err *e)
+/* What never changes: put into each snapshot when it is used for the first time. */
+static enum status constants_put(struct keep *k, struct checkpoint *ck, struct err *e)
 {
-    TRY(checkpoint_config(ck, k->config, k->events.launch, e));
+    char *hex = k->identity.conditioning_digest;
+
+    TRY(rows_put(&ck->cond, &k->embeds->cond, k->embeds->width, e));
+    TRY(rows_put(&ck->uncond, &k->embeds->uncond, k->embeds->width, e));
+    if (!hex[0])
+        TRY(identity_conditioning(&ck->cond, &ck->uncond, hex, e));
+    return checkpoint_config(ck, k->config, k->events.launch, e);
+}
+
+static enum status facts_put(struct keep *k, struct checkpoint *ck, struct err *e)
+{
+    if (!ck->config)
+        TRY(constants_put(k, ck, e));
     memcpy(ck->config_digest, k->identity.config_digest, DIGEST_HEX);
     memcpy(ck->model_digest, k->identity.model_digest, DIGEST_HEX);
     memcpy(ck->whole_digest, k->whole_digest, DIGEST_HEX);
@@ -459,9 +520,8 @@ static enum status facts_put(const struct keep *k, struct checkpoint *ck, struct
     ck->seconds = k->from.seconds + clock_seconds() - k->began;
     ck->restarts = k->from.restarts + (k->job->resumed ? 1 : 0);
     ck->segments_total = k->segments;
-    TRY(rows_put(&ck->cond, &k->embeds->cond, k->embeds->width, e));
-    TRY(rows_put(&ck->uncond, &k->embeds->uncond, k->embeds->width, e));
-    return identity_conditioning(&ck->cond, &ck->uncond, ck->conditioning_digest, e);
+    memcpy(ck->conditioning_digest, k->identity.conditioning_digest, DIGEST_HEX);
+    return ST_OK;
 }
 
 /* Solver steps that each frame has done before row p->row. */
@@ -494,16 +554,10 @@ static enum status state_put(struct checkpoint *ck, const struct keep_place *p,
 enum status keep_begin(struct keep *k, const struct keep_place *p,
                        struct checkpoint **out, struct err *e)
 {
-    struct checkpoint_news news;
     struct checkpoint *ck;
 
     TRY(store_begin(k, e));
     ck = checkpoint_writer_begin(k->writer);
-    if (!ck) { /* the run ends: what is being saved comes first */
-        checkpoint_writer_wait(k->writer, &news, NULL);
-        news_tell(k, ST_OK, &news);
-        ck = checkpoint_writer_begin(k->writer);
-    }
     ck->kind = p->row ? CHECKPOINT_RUNNING
                       : (p->segment ? CHECKPOINT_SEGMENT : CHECKPOINT_ENCODED);
     ck->segment = p->segment;
@@ -513,24 +567,26 @@ enum status keep_begin(struct keep *k, const struct keep_place *p,
     TRY(facts_put(k, ck, e));
     TRY(finished_put(k, ck, p->finished, e));
     TRY(state_put(ck, p, e));
-    k->snapshot = ck;
     *out = ck;
     return ST_OK;
 }
 
-enum status keep_end(struct keep *k, double seconds, bool wait, struct err *e)
+enum status keep_end(struct keep *k, double seconds, enum keep_what what, struct err *e)
 {
     struct checkpoint_news news;
     enum status st;
 
     k->held_seconds += seconds;
-    k->snapshots++;
-    k->snapshot = NULL;
-    k->last = clock_seconds();
-    k->rows_since = 0;
-    checkpoint_writer_submit(k->writer);
-    st = wait ? checkpoint_writer_wait(k->writer, &news, e)
-              : checkpoint_writer_poll(k->writer, &news, e);
+    k->shot = clock_seconds();
+    k->shot_seconds = seconds;
+    if (what != KEEP_SNAPSHOT) {
+        k->snapshots++;
+        k->last = k->shot;
+        k->rows_since = 0;
+    }
+    checkpoint_writer_submit(k->writer, what != KEEP_SNAPSHOT);
+    st = what == KEEP_LAST ? checkpoint_writer_wait(k->writer, &news, e)
+                           : checkpoint_writer_poll(k->writer, &news, e);
     return news_tell(k, st, &news);
 }
 
@@ -548,7 +604,9 @@ static enum status between_keep(struct keep *k, const struct keep_place *p, bool
         ck->kind = CHECKPOINT_FINAL;
         ck->rows_done = p->rows;
     }
-    return keep_end(k, clock_seconds() - start, false, e);
+    TRY(keep_end(k, clock_seconds() - start, KEEP_SAVE, e));
+    k->shot = k->shot_seconds = 0.0; /* says nothing about what a row's costs */
+    return ST_OK;
 }
 
 enum status keep_encoded(struct keep *k, int rows, struct err *e)

@@ -46,6 +46,11 @@ struct pipeline_events {
     void (*progress)(void *ctx, const struct pipeline_progress *p); /* may be NULL */
     /* Asked between steps; nonzero ends the run with ST_STOPPED. May be NULL. */
     const volatile sig_atomic_t *stop;
+    /* What cannot wait so long (halt.h): an eventfd that is readable when `stop` has
+     * been set, and what then says `text` and ends all ranks. NULL: it waits. */
+    int stop_fd;
+    void (*end)(void *end_ctx, const char *text);
+    void *end_ctx;
     struct limit limits[LIMITS]; /* when to stop unasked; rank 0 looks at them */
     const char *job_json;    /* goes into the metadata of the output; may be NULL. It is
                               * also what a checkpoint must have been written for. */

@@ -47,6 +47,8 @@ struct run {
     struct noise_source noise;
     struct film film;
     struct keep keep;
+    struct halt *halt;
+    struct limit_times decode_times;
     char mesh[MESH_TEXT_BYTES];
     float *latents; /* [C, total, h, w] of the whole video; on the leader */
     float *segment; /* [C, longest, h, w]; the leader has all of it */
@@ -65,6 +67,11 @@ static void progress_tell(struct run *r, enum pipeline_stage stage, int step, in
     r->at.step_seconds = seconds;
     if (r->events->progress)
         r->events->progress(r->events->ctx, &r->at);
+}
+
+static void stage_set(struct run *r, enum halt_stage stage)
+{
+    halt_stage(r->halt, stage, r->keep.writer);
 }
 
 /* ---- text --------------------------------------------------------------------------
@@ -301,10 +308,27 @@ static enum status row_done(void *ctx, double seconds, struct err *e)
     return ST_OK;
 }
 
+/* Is there a reason not to decode the next latent frames? */
+static enum status decode_ask(void *ctx, struct err *e)
+{
+    struct run *r = ctx;
+    double now = clock_seconds();
+    const struct limit *limit = limit_reached(r->events->limits, &r->decode_times, now);
+
+    if ((!r->events->stop || !*r->events->stop) && !limit)
+        return ST_OK;
+    stage_set(r, HALT_CLOSING);
+    if (!limit)
+        return err_set(e, ST_STOPPED, "stopped on request while decoding");
+    return err_set(e, ST_STOPPED, "stopped while decoding: %.1f s are left of %s",
+                   limit->end > now ? limit->end - now : 0.0, limit->what);
+}
+
 static void decode_done(void *ctx, int latents, double seconds)
 {
     struct run *r = ctx;
 
+    limit_row(&r->decode_times, seconds);
     r->decoded += latents;
     progress_tell(r, STAGE_DECODE, r->decoded, r->to_decode, seconds);
 }
@@ -321,6 +345,7 @@ static enum status segment_finish(struct run *r, int i, struct err *e)
     frames_copy(r, r->latents, r->g.segments.total, s->first + s->prefix, r->segment,
                 s->frames, s->prefix, s->frames - s->prefix);
     TRY(keep_finished(&r->keep, i + 1, done, segment_rows(r, i), e));
+    stage_set(r, HALT_DECODE);
     st = film_segment(&r->film, &r->scratch, r->segment, &size, s->prefix, e);
     if (st == ST_STOPPED && keep_wait(&r->keep, e) != ST_OK)
         return e->status;
@@ -353,6 +378,7 @@ static enum status segment_run(struct run *r, int i, struct err *e)
     };
 
     r->at.segment = i;
+    stage_set(r, HALT_ROWS);
     TRY(segment_start(r, i, e));
     TRY(denoise_segment(&a, &r->scratch, r->segment, e));
     return spread_leads(&r->spread) ? segment_finish(r, i, e) : ST_OK;
@@ -535,7 +561,7 @@ static enum status film_start(struct run *r, struct err *e)
                     : NULL,
         .whole = r->latents,
         .whole_size = size_of(r, r->g.segments.total),
-        .stop = r->events->stop,
+        .ask = decode_ask,
         .step_done = decode_done,
         .ctx = r,
     };
@@ -596,6 +622,7 @@ static enum status rest_decode(struct run *r, struct err *e)
 static enum status outputs_finish(struct run *r, struct err *e)
 {
     TRY(rest_decode(r, e));
+    stage_set(r, HALT_CLOSING);
     TRY(embeds_save(r, e));
     TRY(latents_save(r, e));
     TRY(noise_source_commit(&r->noise, e));
@@ -616,6 +643,7 @@ static enum status keep_start(struct run *r, struct err *e)
     struct keep *k = &r->keep;
 
     memcpy(events.limits, r->events->limits, sizeof(events.limits));
+    events.halt = r->halt;
     mesh_print(&r->g.mesh, r->mesh);
     k->mesh = r->mesh;
     k->precision = dtype_name(r->p->precision->operand);
@@ -625,6 +653,18 @@ static enum status keep_start(struct run *r, struct err *e)
     k->whole = size_of(r, r->g.segments.total);
     k->segments = r->g.segments.count;
     return keep_open(k, r->p->world, r->job, &events, e);
+}
+
+static enum status halt_start(struct run *r, struct err *e)
+{
+    struct halt_args a = {.signal = r->events->stop,
+                          .fd = r->events->stop_fd,
+                          .leads = r->g.leads,
+                          .job = r->job,
+                          .end = r->events->end,
+                          .ctx = r->events->end_ctx};
+
+    return halt_open(&r->halt, &a, e);
 }
 
 /* Of the segment that the run begins with. */
@@ -645,6 +685,7 @@ static enum status run_all(struct run *r, struct err *e)
     r->g.leads = spread_leads(&r->spread);
     TRY(schedule_init(&r->schedule, (enum solver)job->solver, (int)job->inference_steps,
                       job->shift, e));
+    TRY(halt_start(r, e));
     TRY(keep_start(r, e));
     if (r->g.leads)
         TRY(keep_time(&r->keep, rows_ahead(r), e));
@@ -659,6 +700,7 @@ static enum status run_all(struct run *r, struct err *e)
     TRY(text_run(r, e));
     if (r->g.leads)
         TRY(keep_encoded(&r->keep, segment_rows(r, 0), e));
+    stage_set(r, HALT_DECODE);
     TRY(noise_source_open(&r->noise, r->p->world, job, e));
     if (r->g.leads)
         TRY(film_start(r, e));
@@ -672,6 +714,7 @@ static void run_release(struct run *r)
 {
     struct ops *ops = r->p->ops;
 
+    halt_close(r->halt);
     keep_close(&r->keep);
     film_abort(&r->film);
     noise_source_abandon(&r->noise);

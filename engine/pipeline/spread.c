@@ -121,33 +121,50 @@ static enum status rows_collect(struct spread *s, const struct latent_size *size
     return comm_alltoall(s->comms.sequence, send, receive, e);
 }
 
+static int64_t tokens_of(const struct latent_size *size)
+{
+    return size->frames * (size->height / 2) * (size->width / 2);
+}
+
+enum status spread_rows(struct spread *s, const struct ops *ops,
+                        const struct latent_size *size, float *rows, float *all,
+                        struct err *e)
+{
+    struct seqpar_group g = seqpar_group_of(&s->comms);
+    size_t n = (size_t)comm_size(s->comms.sequence);
+    struct span *tokens = calloc(n, sizeof(*tokens));
+    struct comm_piece *pieces = calloc(2 * n, sizeof(*pieces));
+    enum status st = ST_OK;
+
+    if (!tokens || !pieces)
+        st = err_set(e, ST_RESOURCE, "out of memory: %zu ranks", n);
+    st = world_agree(s->world, st, e);
+    for (size_t r = 0; st == ST_OK && r < n; r++) {
+        g.rank = (int)r;
+        tokens[r] = seqpar_tokens(&g, ops, tokens_of(size));
+    }
+    if (st == ST_OK && s->comms.place.guidance == 0)
+        st = rows_collect(s, size, tokens, pieces, rows, all, e);
+    free(tokens);
+    free(pieces);
+    return st;
+}
+
 enum status spread_gather(struct spread *s, const struct ops *ops,
                           const struct latent_size *size, float *rows, float *latent,
                           struct err *e)
 {
-    struct seqpar_group g = seqpar_group_of(&s->comms);
-    int64_t total = size->frames * (size->height / 2) * (size->width / 2);
-    int64_t row = 4 * size->channels;
-    size_t n = (size_t)comm_size(s->comms.sequence);
-    struct span *tokens = calloc(n, sizeof(*tokens));
-    struct comm_piece *pieces = calloc(2 * n, sizeof(*pieces));
-    float *all = malloc(spread_leads(s) ? (size_t)(total * row) * sizeof(float) : 1);
+    size_t floats = (size_t)(tokens_of(size) * 4 * size->channels);
+    float *all = malloc(spread_leads(s) ? floats * sizeof(float) : 1);
     enum status st = ST_OK;
 
-    if (!tokens || !pieces || !all)
+    if (!all)
         st = err_set(e, ST_RESOURCE, "out of memory: latents of %lld tokens",
-                     (long long)total);
-    st = world_agree(s->world, st, e);
-    for (size_t r = 0; st == ST_OK && r < n; r++) {
-        g.rank = (int)r;
-        tokens[r] = seqpar_tokens(&g, ops, total);
-    }
-    if (st == ST_OK && s->comms.place.guidance == 0)
-        st = rows_collect(s, size, tokens, pieces, rows, all, e);
+                     (long long)tokens_of(size));
+    else
+        st = spread_rows(s, ops, size, rows, all, e);
     if (st == ST_OK && spread_leads(s))
-        latent_from_patch(latent, all, size, (struct span){0, total});
-    free(tokens);
-    free(pieces);
+        latent_from_patch(latent, all, size, (struct span){0, tokens_of(size)});
     free(all);
     return st;
 }

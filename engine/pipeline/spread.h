@@ -61,8 +61,12 @@ enum status spread_embeds(struct spread *s, struct embeds *m, struct err *e);
 enum status spread_velocities(struct spread *s, struct queue *q,
                               const struct tensor *const v[BRANCHES], struct err *e);
 
-/* Own rows of tokens (patch.h) into the leader's whole latent. Ranks of another branch
+/* Own rows of tokens (patch.h) into the leader's whole latent, or, as they are, into
+ * `all` of the leader, who may have its own rows there already. Ranks of another branch
  * have the same rows and send nothing. Collective. */
+enum status spread_rows(struct spread *s, const struct ops *ops,
+                        const struct latent_size *size, float *rows, float *all,
+                        struct err *e);
 enum status spread_gather(struct spread *s, const struct ops *ops,
                           const struct latent_size *size, float *rows, float *latent,
                           struct err *e);

@@ -29,15 +29,16 @@ stops()
     fi
 }
 
+"$FF" generate "${BASE[@]}" --output probe.mp4 >/dev/null 2>&1 && media=yes || media=no
+rm -rf probe.mp4
 echo keep >kept.y4m
 for number in 2 15 1; do
     stops "signal $number while denoising" $number "denoise 5/" "${STEPS[@]}" \
         --output a.y4m --save_latents a.h5 --save_noise n.h5 --save_embeds e.h5
 done
 for kind in a.y4m a.mp4 pngs; do
-    "$FF" generate "${BASE[@]}" --output probe.mp4 >/dev/null 2>&1 || [ $kind == a.y4m ] ||
+    [ $media == yes ] || [ $kind == a.y4m ] ||
         { skip "stopped with $kind" "FFmpeg is not in this build"; continue; }
-    rm -rf probe.mp4
     stops "$kind while decoding" 2 "decode 9/" "${FRAMES[@]}" --output $kind
 done
 stops "the old output stays" 2 "decode 9/" "${FRAMES[@]}" --output kept.y4m --force
@@ -60,5 +61,86 @@ is "nobody reads stderr" "$("$PROBE" frames alone.y4m)" "48x16 16 5"
 # A signal that was ignored when we started stays ignored (nohup).
 how=$(trap '' HUP; "$PROBE" signal 0 "-" "$FF" generate "${BASE[@]}" --output nohup.y4m 2>"$root/err")
 is "under nohup" "$how" "exit 0"
+
+# ---- in the middle of something that takes long
+
+SLOW=(--model wan --prompt x --size 640x368 --num_frames 33 --guidance_scale 1)
+
+# during WORD OUTPUT SIGNALS... -- ARGS: start in the background, wait for WORD, send the
+# signals two seconds apart; $code and ../err
+during()
+{
+    local word=$1 output=$2 sent=() started
+
+    shift 2
+    while [ "$1" != -- ]; do
+        sent+=("$1")
+        shift
+    done
+    shift
+    rm -rf slow* .slow*
+    : >"$root/err"
+    "$FF" "$@" --output "$output" --save_noise slow.n.h5 >/dev/null 2>"$root/err" &
+    started=$!
+
+    until grep -q "$word" "$root/err"; do
+        kill -0 $started 2>/dev/null || break
+        sleep 0.02
+    done
+    sleep 0.5
+    for signal in "${sent[@]}"; do
+        kill -s "$signal" $started 2>/dev/null
+        sleep 2
+    done
+    wait $started 2>/dev/null
+    code=$?
+}
+
+# left NAME WORDS: what files there are of a run that was stopped
+left()
+{
+    is "$1: files" "$(ls -A | grep slow | tr '\n' ' ')" "$2"
+}
+
+# TERM in the middle of a row: the row before is saved, and the row is not waited for.
+during "denoise 1/" slow.y4m TERM -- generate "${SLOW[@]}" --steps 3 --size 832x480
+is "TERM in a row: exit code" "$code" 75
+is "TERM in a row: not waited for" "$(grep -c '^denoise' "$root/err")" 1
+is "TERM in a row: says which" "$(grep '^framefleet' "$root/err")" \
+    "framefleet: stopped on request at row 1"
+left "TERM in a row" "slow.y4m.checkpoints "
+ls slow.y4m.checkpoints | grep -q '^ck-0000-0001-i1' && ok || not_ok "TERM in a row" "row 1 is not saved"
+
+# USR1 waits for the row, TERM behind it does not.
+during "denoise 1/" slow.y4m USR1 TERM -- generate "${SLOW[@]}" --steps 3 --size 832x480
+is "USR1, then TERM: exit code" "$code" 75
+is "USR1, then TERM: rows" "$(ls slow.y4m.checkpoints | grep -c '^ck-0000-0001-i1')" 1
+
+# Decoding: what was denoised is there, half of the output is not.
+for output in slow.y4m slow.pngs/; do
+    [ $output == slow.y4m ] || [ "$media" == yes ] || continue
+    during "decode 1/" $output USR1 -- generate "${SLOW[@]}" --steps 1
+    is "USR1 while decoding to $output" "$code $(grep -c 'stopped on request while decoding' "$root/err")" "75 1"
+    left "USR1 while decoding" "${output%/}.checkpoints "
+    ls ${output%/}.checkpoints | grep -q '^ck-0000-0001-i1' && ok || not_ok "decoding" "is not saved"
+done
+
+# A second signal of the same kind ends the process at once.
+during "denoise 1/" slow.y4m USR1 USR1 -- generate "${SLOW[@]}" --steps 3 --size 832x480
+is "USR1 twice: exit code" "$code" 138
+
+# What killed runs leave goes when the run goes on, and nothing of others.
+during "^checkpoint ck-" slow.y4m KILL -- generate "${STEPS[@]:2}" --size 64x64
+is "KILL: exit code" "$code" 137
+mkdir slow.y4m.7-0.part
+echo >slow.y4m.7-0.part/frame_000001.png
+echo >slow.y4m.8-0.part
+echo >slow.n.h5.8-0.party
+echo >.slow.n.h5.0011223344556677.tmp
+echo >slow.y4m.checkpoints/.ck-0000-0001-i1.h5.tmp
+echo >.other.h5.0011223344556677.tmp
+makes resume slow.y4m
+left "leftovers" "slow.n.h5 slow.n.h5.8-0.party slow.y4m "
+[ -e .other.h5.0011223344556677.tmp ] && ok || not_ok "leftovers" "another's file is gone"
 
 done_testing

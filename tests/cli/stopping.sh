@@ -20,16 +20,9 @@ goes_on()
     [ ! -e got.y4m.checkpoints ] && ok || not_ok "$name" "checkpoints are left"
 }
 
-# saved PATTERN: how many checkpoints of such a name the last run has written
-saved()
-{
-    grep -c "^checkpoint ck-$1" "$root/err"
-}
-
 # A checkpoint after encoding, one after every segment, and one before the decoding.
 makes generate "${LONG[@]}" --output want.y4m --save_latents want.h5
-is "encoded" "$(saved 0000-0000-)" 1
-rows=$(grep -c '^denoise' "$root/err")
+is "encoded, segment, final" "$(sed -n 's/^\([0-9]*\) checkpoints held.*/\1/p' "$root/err")" 3
 last=$(grep '^checkpoint' "$root/err" | tail -1)
 [[ $last == "checkpoint ck-0001-00"* ]] && ok || not_ok "final" "the last is '$last'"
 [ $((10#${last:19:4})) -gt 0 ] && ok || not_ok "final" "has no rows: '$last'"

@@ -519,13 +519,13 @@ static void the_writer_saves_while_the_run_goes_on(void **state)
     int64_t submitted = 0;
 
     (void)state;
-    assert_int_equal(checkpoint_writer_open(s, &w, &e), ST_OK);
+    assert_int_equal(checkpoint_writer_open(s, NULL, &w, &e), ST_OK);
     for (int64_t row = 1; row <= 40; row++) {
         struct checkpoint *ck = checkpoint_writer_begin(w);
 
         if (ck) {
             rig_fill(ck, 0, row, 1);
-            checkpoint_writer_submit(w);
+            checkpoint_writer_submit(w, true);
             submitted = row;
         }
         assert_int_equal(checkpoint_writer_poll(w, &news, &e), ST_OK);
@@ -550,15 +550,84 @@ static void three_failures_in_a_row_are_an_error(void **state)
     struct err e = ERR_INIT;
 
     (void)state;
-    assert_int_equal(checkpoint_writer_open(s, &w, &e), ST_OK);
+    assert_int_equal(checkpoint_writer_open(s, NULL, &w, &e), ST_OK);
     for (int i = 1; i <= CHECKPOINT_FAILURES_MAX; i++) {
         rig_fill(checkpoint_writer_begin(w), 0, i, 1);
-        checkpoint_writer_submit(w);
+        checkpoint_writer_submit(w, true);
         assert_int_equal(checkpoint_writer_wait(w, &news, &e), ST_RESOURCE);
         assert_true(news.failed && !news.saved);
         assert_int_equal(checkpoint_writer_poll(w, &news, &e),
                          i < CHECKPOINT_FAILURES_MAX ? ST_OK : ST_RESOURCE);
     }
+    checkpoint_writer_close(w);
+    checkpoint_store_close(s);
+    rig_remove("ck");
+}
+
+/* Snapshots that nobody has asked to save are saved when there is a hurry, by the
+ * thread, once, and older generations stay. */
+static void the_newest_is_saved_in_a_hurry(void **state)
+{
+    struct checkpoint_store *s = rig_store("ck", NULL);
+    struct checkpoint_writer *w;
+    struct checkpoint_news news;
+    struct err e = ERR_INIT;
+    int64_t row = 0;
+
+    (void)state;
+    assert_int_equal(checkpoint_writer_open(s, NULL, &w, &e), ST_OK);
+    assert_int_equal(checkpoint_writer_hurry(w, &row, &e), ST_OK);
+    assert_int_equal(row, -1);
+    for (int64_t i = 1; i <= 2; i++)
+        assert_int_equal(rig_save(s, 0, i, &e), ST_OK);
+    for (int64_t i = 3; i <= 9; i++) {
+        rig_fill(checkpoint_writer_begin(w), 0, i, 1);
+        checkpoint_writer_submit(w, false);
+    }
+    assert_false(checkpoint_writer_busy(w));
+    assert_int_equal(rig_expect("ck", 0, 2), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(checkpoint_writer_hurry(w, &row, &e), ST_OK);
+        assert_int_equal(row, 9);
+        assert_int_equal(rig_expect("ck", 0, 9), 0);
+        checkpoint_writer_poll(w, &news, &e);
+        assert_int_equal(news.saved, i == 0);
+    }
+    assert_int_equal(rig_files("ck", false), 3); /* rows 1, 2 and 9 */
+    checkpoint_writer_close(w);
+    checkpoint_store_close(s);
+    rig_remove("ck");
+}
+
+/* What the snapshot still needs is done by the thread, once. */
+static int finished;
+
+static enum status finish_count(struct checkpoint *ck, struct err *e)
+{
+    (void)e;
+    finished++;
+    ck->x.data[0] += 1.0f;
+    return ST_OK;
+}
+
+static void snapshots_are_finished_once(void **state)
+{
+    struct fault f = {"fsync", ENOSPC, 0};
+    struct checkpoint_hook hook = {fault_at, &f};
+    struct checkpoint_store *s = rig_store("ck", &hook);
+    struct checkpoint_writer *w;
+    struct checkpoint_news news;
+    struct err e = ERR_INIT;
+    int64_t row;
+
+    (void)state;
+    finished = 0;
+    assert_int_equal(checkpoint_writer_open(s, finish_count, &w, &e), ST_OK);
+    rig_fill(checkpoint_writer_begin(w), 0, 1, 1);
+    checkpoint_writer_submit(w, true);
+    assert_int_equal(checkpoint_writer_wait(w, &news, &e), ST_RESOURCE);
+    assert_int_equal(checkpoint_writer_hurry(w, &row, &e), ST_RESOURCE);
+    assert_int_equal(finished, 1);
     checkpoint_writer_close(w);
     checkpoint_store_close(s);
     rig_remove("ck");
@@ -584,6 +653,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(schedules_and_texts_have_digests),
         cmocka_unit_test(the_writer_saves_while_the_run_goes_on),
         cmocka_unit_test(three_failures_in_a_row_are_an_error),
+        cmocka_unit_test(the_newest_is_saved_in_a_hurry),
+        cmocka_unit_test(snapshots_are_finished_once),
     };
     int child = h5_child_main(argc, argv);
 
