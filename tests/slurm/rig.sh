@@ -38,6 +38,8 @@ slurm_down()
 {
     local i p
 
+    p=$(jobs -p)
+    [ -z "$p" ] || kill $p 2>/dev/null
     [ ! -e "$slurm/run/slurmctld.pid" ] || timeout 20 scancel -u "$(id -un)" 2>/dev/null
     for ((i = 0; i < 100; i++)); do
         [ -n "$(ours)" ] || break
