@@ -1,6 +1,7 @@
 /* ring.c - blocks in two buffers, partial attention, merging */
 #include "dist/ring.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,6 +222,7 @@ struct part ring_result(const struct ring *r, int shard)
 
 /* ---- attention ------------------------------------------------------------------ */
 
+/* All queries of the block against the keys of step i. */
 static struct op_attention attention_at(const struct ring *r, int i)
 {
     return (struct op_attention){
@@ -232,17 +234,37 @@ static struct op_attention attention_at(const struct ring *r, int i)
     };
 }
 
+static struct op_attention attention_of(const struct ring *r, int shard)
+{
+    struct op_attention a = attention_at(r, 0);
+
+    a.queries = &r->first[shard];
+    a.n_queries = 1;
+    return a;
+}
+
+static size_t more(const struct ring *r, const struct op_attention *a, size_t bytes)
+{
+    size_t need = ops_attention_workspace(r->ops, a);
+
+    return need > bytes ? need : bytes;
+}
+
 size_t ring_workspace(const struct ring *r)
 {
-    size_t largest = 0;
+    size_t bytes = 0;
 
     for (int i = 0; i < r->shape.size; i++) {
         struct op_attention a = attention_at(r, i);
-        size_t bytes = ops_attention_workspace(r->ops, &a);
 
-        largest = bytes > largest ? bytes : largest;
+        bytes = more(r, &a, bytes);
     }
-    return largest;
+    for (int s = 0; s < r->shape.shards; s++) {
+        struct op_attention a = attention_of(r, s);
+
+        bytes = more(r, &a, bytes);
+    }
+    return bytes;
 }
 
 enum status ring_start(struct ring *r, struct comm *comm, struct err *e)
@@ -281,6 +303,16 @@ static enum status attend_at(struct ring *r, struct queue *q, int i, struct err 
         return ST_OK;
     TRY(ops_attention(r->ops, q, &a, e));
     return i == 0 ? ST_OK : merge(r, q, e);
+}
+
+enum status ring_attend_shard(struct ring *r, struct queue *q, int shard, struct err *e)
+{
+    struct op_attention a = attention_of(r, shard);
+
+    assert(r->shape.size == 1);
+    if (idle(r, 0) || shard_tokens_of(r, r->shape.rank, shard) == 0)
+        return ST_OK;
+    return ops_attention(r->ops, q, &a, e);
 }
 
 /* The block of step i goes on, that of step i + 1 comes. */

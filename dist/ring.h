@@ -58,4 +58,9 @@ enum status ring_start(struct ring *r, struct comm *comm, struct err *e);
 /* Own heads of the own block's queries against all blocks. Collective. */
 enum status ring_attend(struct ring *r, struct queue *q, struct err *e);
 
+/* On a ring of one rank: the queries of one shard alone, the same bytes. Not
+ * collective. */
+enum status ring_attend_shard(struct ring *r, struct queue *q, int shard,
+                              struct err *e);
+
 #endif

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dist/ring.h"
 
@@ -23,7 +24,7 @@ enum {
 struct swap {
     struct head_part *parts; /* token side */
     struct comm_piece *token_side, *head_side;
-    struct comm_flight *flight; /* NULL: one rank */
+    struct comm_flight **flight; /* [flights_of(kind)] */
 };
 
 struct seqpar {
@@ -34,6 +35,7 @@ struct seqpar {
     int head_owners;    /* ranks that have heads: the first ones */
     struct ring *ring;
     struct swap swap[PART_KINDS];
+    struct comm_piece *sent, *received; /* [ulysses], of one stage */
 
     struct tensor key_sum;      /* i64 [heads*head_dim + 1]: sums, then the count */
     struct tensor zero;         /* i64, the same length */
@@ -92,6 +94,37 @@ struct span seqpar_heads(const struct seqpar_group *group, int64_t heads)
     return shard_heads(heads, group->ulysses, group->rank % group->ulysses);
 }
 
+/* ---- stages --------------------------------------------------------------------- */
+
+static int stages_of(const struct seqpar *sp)
+{
+    return sp->layout.group.ulysses - 1;
+}
+
+/* v and k go to all at once. */
+static int flights_of(const struct seqpar *sp, enum part_kind kind)
+{
+    int stages = stages_of(sp);
+
+    return kind == PART_Q || kind == PART_O || stages == 0 ? stages : 1;
+}
+
+/* Whose tokens are attended for in stage i; the own ones behind the last stage. */
+static int source_at(const struct seqpar *sp, int i)
+{
+    int u = sp->layout.group.ulysses, own = sp->layout.group.rank % u;
+
+    return (own + i + 1) % u;
+}
+
+/* Who attends for the own tokens in stage i. */
+static int owner_at(const struct seqpar *sp, int i)
+{
+    int u = sp->layout.group.ulysses, own = sp->layout.group.rank % u;
+
+    return (own + u - i - 1) % u;
+}
+
 /* ---- making --------------------------------------------------------------------- */
 
 static bool formats_valid(const struct seqpar_formats *f)
@@ -135,9 +168,14 @@ static enum status make_swaps(struct seqpar *sp, struct err *e)
         s->parts = calloc(n, sizeof(*s->parts));
         s->token_side = calloc(n, sizeof(*s->token_side));
         s->head_side = calloc(n, sizeof(*s->head_side));
-        if (!s->parts || !s->token_side || !s->head_side)
+        s->flight = calloc(n, sizeof(struct comm_flight *));
+        if (!s->parts || !s->token_side || !s->head_side || !s->flight)
             return err_set(e, ST_RESOURCE, "out of host memory for attention state");
     }
+    sp->sent = calloc(n, sizeof(*sp->sent));
+    sp->received = calloc(n, sizeof(*sp->received));
+    if (!sp->sent || !sp->received)
+        return err_set(e, ST_RESOURCE, "out of host memory for attention state");
     return ST_OK;
 }
 
@@ -176,11 +214,17 @@ void seqpar_destroy(struct seqpar *sp)
     if (!sp)
         return;
     for (int k = 0; k < PART_KINDS; k++) {
-        comm_flight_destroy(sp->swap[k].flight);
-        free(sp->swap[k].parts);
-        free(sp->swap[k].token_side);
-        free(sp->swap[k].head_side);
+        struct swap *s = &sp->swap[k];
+
+        for (int i = 0; s->flight && i < flights_of(sp, (enum part_kind)k); i++)
+            comm_flight_destroy(s->flight[i]);
+        free(s->flight);
+        free(s->parts);
+        free(s->token_side);
+        free(s->head_side);
     }
+    free(sp->sent);
+    free(sp->received);
     comm_flight_destroy(sp->adding);
     ring_destroy(sp->ring);
     free(sp);
@@ -212,14 +256,15 @@ static void cut_swap(struct seqpar *sp, enum part_kind kind,
     }
 }
 
-/* Results come to the token side when q, k and v have left it, so they share memory. */
+/* Results come to the token side when k and v have left it, so they share memory; later
+ * stages of q may still be there. */
 void seqpar_cut(struct seqpar *sp, struct arena *a)
 {
     size_t mark, sent, returned;
 
     ring_cut(sp->ring, a);
-    mark = arena_mark(a);
     cut_swap(sp, PART_Q, ring_queries, a);
+    mark = arena_mark(a);
     cut_swap(sp, PART_K, ring_keys, a);
     cut_swap(sp, PART_V, ring_values, a);
     sent = arena_mark(a);
@@ -262,8 +307,10 @@ static enum status start_flights(struct seqpar *sp, struct err *e)
                        "that of backend '%s'",
                        size_of(g), ops_facts(sp->ops)->name);
     TRY(comm_flight_create(g->comms->sequence, &sp->adding, e));
-    for (int k = 0; k < PART_KINDS && g->ulysses > 1; k++)
-        TRY(comm_flight_create(g->comms->ulysses, &sp->swap[k].flight, e));
+    for (int k = 0; k < PART_KINDS; k++) {
+        for (int i = 0; i < flights_of(sp, (enum part_kind)k); i++)
+            TRY(comm_flight_create(g->comms->ulysses, &sp->swap[k].flight[i], e));
+    }
     return ring_start(sp->ring, g->comms->ring, e);
 }
 
@@ -289,23 +336,59 @@ out_free:
 
 /* ---- the parts of an attention -------------------------------------------------- */
 
-/* q, k or v, to the owners of the heads. */
-static enum status send_parts(struct swap *s, struct queue *q, struct err *e)
+/* k or v, to the owners of the heads. */
+static enum status send_all(struct seqpar *sp, enum part_kind kind, struct queue *q,
+                            struct err *e)
 {
-    return s->flight ? comm_alltoall_begin(s->flight, q, s->token_side, s->head_side, e)
-                     : ST_OK;
+    struct swap *s = &sp->swap[kind];
+
+    if (flights_of(sp, kind) == 0)
+        return ST_OK;
+    return comm_alltoall_begin(s->flight[0], q, s->token_side, s->head_side, e);
 }
 
-/* Results, to the owners of the tokens. */
-static enum status send_results(struct swap *s, struct queue *q, struct err *e)
+/* One piece to a rank, and one from a rank. */
+static enum status trade(struct seqpar *sp, struct comm_flight *f, struct queue *q,
+                         int to, struct comm_piece send, int from,
+                         struct comm_piece receive, struct err *e)
 {
-    return s->flight ? comm_alltoall_begin(s->flight, q, s->head_side, s->token_side, e)
-                     : ST_OK;
+    size_t n = (size_t)sp->layout.group.ulysses;
+
+    memset(sp->sent, 0, n * sizeof(*sp->sent));
+    memset(sp->received, 0, n * sizeof(*sp->received));
+    sp->sent[to] = send;
+    sp->received[from] = receive;
+    return comm_alltoall_begin(f, q, sp->sent, sp->received, e);
 }
 
-static enum status arrive(struct swap *s, struct queue *q, struct err *e)
+/* Queries of stage i, to the owner of the heads. */
+static enum status send_queries(struct seqpar *sp, struct queue *q, int i,
+                                struct err *e)
 {
-    return s->flight ? comm_end(s->flight, q, e) : ST_OK;
+    struct swap *s = &sp->swap[PART_Q];
+    int to = owner_at(sp, i), from = source_at(sp, i);
+
+    return trade(sp, s->flight[i], q, to, s->token_side[to], from, s->head_side[from],
+                 e);
+}
+
+/* Results of stage i, back to the owner of the tokens. */
+static enum status send_results(struct seqpar *sp, struct queue *q, int i,
+                                struct err *e)
+{
+    struct swap *s = &sp->swap[PART_O];
+    int to = source_at(sp, i), from = owner_at(sp, i);
+
+    return trade(sp, s->flight[i], q, to, s->head_side[to], from, s->token_side[from],
+                 e);
+}
+
+static enum status arrive(struct seqpar *sp, enum part_kind kind, struct queue *q,
+                          struct err *e)
+{
+    for (int i = 0; i < flights_of(sp, kind); i++)
+        TRY(comm_end(sp->swap[kind].flight[i], q, e));
+    return ST_OK;
 }
 
 enum status seqpar_put_v(struct seqpar *sp, struct queue *q, const struct tensor *rows,
@@ -319,7 +402,7 @@ enum status seqpar_put_v(struct seqpar *sp, struct queue *q, const struct tensor
     };
 
     TRY(ops_values(sp->ops, q, &a, e));
-    return send_parts(&sp->swap[PART_V], q, e);
+    return send_all(sp, PART_V, q, e);
 }
 
 static struct op_heads heads_op(const struct seqpar *sp, const struct swap *s,
@@ -376,7 +459,7 @@ enum status seqpar_put_k(struct seqpar *sp, struct queue *q, const struct tensor
         a.mean_count = &count;
     }
     TRY(ops_heads(sp->ops, q, &a, e));
-    return send_parts(&sp->swap[PART_K], q, e);
+    return send_all(sp, PART_K, q, e);
 }
 
 enum status seqpar_put_q(struct seqpar *sp, struct queue *q, const struct tensor *rows,
@@ -385,16 +468,33 @@ enum status seqpar_put_q(struct seqpar *sp, struct queue *q, const struct tensor
     struct op_heads a = heads_op(sp, &sp->swap[PART_Q], rows, norm);
 
     TRY(ops_heads(sp->ops, q, &a, e));
-    return send_parts(&sp->swap[PART_Q], q, e);
+    for (int i = 0; i < stages_of(sp); i++)
+        TRY(send_queries(sp, q, i, e));
+    return ST_OK;
+}
+
+/* Stage by stage, results of one on their way while the next is worked on. */
+static enum status attend_stages(struct seqpar *sp, struct queue *q, struct err *e)
+{
+    for (int i = 0; i < stages_of(sp); i++) {
+        TRY(comm_end(sp->swap[PART_Q].flight[i], q, e));
+        TRY(ring_attend_shard(sp->ring, q, source_at(sp, i), e));
+        TRY(send_results(sp, q, i, e));
+    }
+    return ring_attend_shard(sp->ring, q, source_at(sp, stages_of(sp)), e);
 }
 
 enum status seqpar_attend(struct seqpar *sp, struct queue *q, struct err *e)
 {
-    TRY(arrive(&sp->swap[PART_V], q, e));
-    TRY(arrive(&sp->swap[PART_K], q, e));
-    TRY(arrive(&sp->swap[PART_Q], q, e));
+    TRY(arrive(sp, PART_V, q, e));
+    TRY(arrive(sp, PART_K, q, e));
+    if (sp->layout.group.ring == 1)
+        return attend_stages(sp, q, e);
+    TRY(arrive(sp, PART_Q, q, e));
     TRY(ring_attend(sp->ring, q, e));
-    return send_results(&sp->swap[PART_O], q, e);
+    for (int i = 0; i < stages_of(sp); i++)
+        TRY(send_results(sp, q, i, e));
+    return ST_OK;
 }
 
 enum status seqpar_get_o(struct seqpar *sp, struct queue *q, struct tensor *rows,
@@ -406,6 +506,6 @@ enum status seqpar_get_o(struct seqpar *sp, struct queue *q, struct tensor *rows
         .n_parts = sp->head_owners,
     };
 
-    TRY(arrive(&sp->swap[PART_O], q, e));
+    TRY(arrive(sp, PART_O, q, e));
     return ops_gather(sp->ops, q, &a, e);
 }

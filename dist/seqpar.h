@@ -30,9 +30,17 @@
  * is; the sums are integers, so the mean is the same however the tokens are shared out.
  * The result is f32, bf16, or e4m3 with one scale per token and head.
  *
- * A put ends with its parts on their way; attend begins by waiting for them, and ends
- * with its results on their way, for which get_o waits. With a ring (mesh.h, ring.h)
- * the exchange is among the Ulysses ranks, and attend passes keys and values round.
+ * A put ends with its parts on their way. v and k go to all ranks at once; queries and
+ * results go in stages, in which every rank talks to one other: in stage i rank r gets
+ * the queries of rank r + i + 1, attends for them, and sends the results back while it
+ * works on those of stage i + 1. Its own come last, so only the first stage of queries
+ * has nothing to hide behind:
+ *
+ *     v | k | q 1  q 2  q 3      1 back  2 back  3 back       travels
+ *               attend 1   attend 2   attend 3   attend own   works
+ *
+ * With a ring (mesh.h, ring.h) the exchange is among the Ulysses ranks, attend passes
+ * keys and values round, and results go when all are there.
  *
  * Any number of Ulysses ranks gives the same bytes. Nothing here allocates after
  * seqpar_start. The puts, attend and get_o are collective over the group and are called
