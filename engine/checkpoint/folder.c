@@ -192,16 +192,14 @@ static void leftovers_remove(const struct checkpoint_store *s)
         closedir(dir);
 }
 
-bool checkpoint_any(const struct checkpoint_store *s)
+enum status checkpoint_any(const struct checkpoint_store *s, bool *any, struct err *e)
 {
     struct generations all;
-    bool any;
 
-    if (generations_list(s, &all, NULL) != ST_OK)
-        return false;
-    any = all.n > 0;
+    TRY(generations_list(s, &all, e));
+    *any = all.n > 0;
     generations_release(&all);
-    return any;
+    return ST_OK;
 }
 
 void checkpoint_clear(struct checkpoint_store *s)

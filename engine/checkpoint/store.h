@@ -115,8 +115,9 @@ enum status checkpoint_each(struct checkpoint_store *s,
                                                  const char *why, struct err *e),
                             void *ctx, struct err *e);
 
-/* Has the folder any checkpoint, valid or not? */
-bool checkpoint_any(const struct checkpoint_store *s);
+/* Has the folder any checkpoint, valid or not? One that cannot be listed is an error:
+ * it is not an empty one. */
+enum status checkpoint_any(const struct checkpoint_store *s, bool *any, struct err *e);
 
 /* Remove all checkpoints and the owner file; for a run that has ended or starts over.
  */

@@ -45,24 +45,28 @@ enum status keep_folder(const char *output, char **out, struct err *e)
     return ST_OK;
 }
 
+/* What cannot be looked at is not missing. */
+static bool is_there(const char *path)
+{
+    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 enum status keep_look(const char *output, enum keep_outcome *out, struct err *e)
 {
     struct checkpoint_options o = CHECKPOINT_OPTIONS_DEFAULT;
-    struct checkpoint_store *store;
+    struct checkpoint_store *store = NULL;
     bool begun = false;
     char *folder;
     enum status st = ST_OK;
 
     TRY(keep_folder(output, &folder, e));
-    if (access(folder, F_OK) == 0)
+    if (is_there(folder))
         st = checkpoint_store_open(folder, false, &o, &store, e);
-    else
-        store = NULL;
     free(folder);
-    TRY(st);
-    if (store)
-        begun = checkpoint_any(store);
+    if (st == ST_OK && store)
+        st = checkpoint_any(store, &begun, e);
     checkpoint_store_close(store);
+    TRY(st);
     *out = begun ? KEEP_BEGUN : media_there(output) ? KEEP_DONE : KEEP_NOTHING;
     return ST_OK;
 }
@@ -149,10 +153,13 @@ static void from_tell(struct keep *k)
 /* A new run must not mix its checkpoints with those of another. */
 static enum status others_refuse(struct keep *k, struct err *e)
 {
-    if (access(k->folder, F_OK) < 0 || k->job->force)
+    bool any;
+
+    if (!is_there(k->folder) || k->job->force)
         return ST_OK;
     TRY(store_open(k, false, e));
-    if (!checkpoint_any(k->store)) {
+    TRY(checkpoint_any(k->store, &any, e));
+    if (!any) {
         checkpoint_store_close(k->store);
         k->store = NULL;
         return ST_OK;
