@@ -242,6 +242,20 @@ enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
     return st;
 }
 
+/* Flags that mean nothing here are not passed over. */
+static enum status flags_check(const struct jobs *jobs, struct err *e)
+{
+    static const char *const names[] = {"or_start", "on_existing", "accept_change"};
+    const struct option_set *set = &jobs->doc[0].set;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (set->source[option_find(set, names[i])] == SOURCE_FLAG)
+            return err_set(e, ST_USAGE, "'%s' is a flag of framefleet resume",
+                           names[i]);
+    }
+    return ST_OK;
+}
+
 enum status command_generate(struct world *w, int argc, const char *const *argv,
                              struct err *e)
 {
@@ -256,7 +270,9 @@ enum status command_generate(struct world *w, int argc, const char *const *argv,
         st = err_set(e, ST_USAGE, "unexpected argument '%s': flags start with --",
                      jobs.rest[0]);
     } else {
-        st = jobs_generate(&jobs, w, e);
+        st = flags_check(&jobs, e);
+        if (st == ST_OK)
+            st = jobs_generate(&jobs, w, e);
     }
     jobs_release(&jobs);
     return st;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/media/media.h"
 #include "engine/pipeline/keep.h"
 #include "kernels/base/buf.h"
 
@@ -47,6 +48,14 @@ static void head_read(const char *path, char head[LOOK_BYTES + 1])
     head[n < 0 ? 0 : n] = '\0';
 }
 
+/* By its name: what is in it does not make it a job. */
+static bool is_video(const char *path)
+{
+    enum media_kind kind;
+
+    return media_kind_of(path, &kind, NULL) == ST_OK && kind != MEDIA_PNG;
+}
+
 static enum subject_kind kind_of(const char *path)
 {
     static const char checkpoint[] = "FFCKPT01"; /* engine/checkpoint/block.h */
@@ -56,7 +65,8 @@ static enum subject_kind kind_of(const char *path)
     head_read(path, head);
     if (strncmp(head, checkpoint, strlen(checkpoint)) == 0)
         return SUBJECT_CHECKPOINT;
-    if (kind == SUBJECT_OUTPUT && head[strspn(head, " \t\r\n")] == '{')
+    if (kind == SUBJECT_OUTPUT && !is_video(path) &&
+        head[strspn(head, " \t\r\n")] == '{')
         return SUBJECT_JOB;
     return kind;
 }

@@ -5,8 +5,8 @@
  *     …/ck-0000-0017-i1.h5           one checkpoint, under any name
  *     job.json                       a job file, as `generate --job` takes it
  *
- * A file is looked at: checkpoints and JSON objects begin as nothing else does. What is
- * not there is taken by its name.
+ * A file is looked at: checkpoints and JSON objects begin as nothing else does, but
+ * what has the name of a video is never a job. What is not there is taken by its name.
  */
 #ifndef LAUNCHER_SUBJECT_H
 #define LAUNCHER_SUBJECT_H

@@ -46,6 +46,18 @@ two subjects             | 2 | resume a.json b.json | say what to go on with
 output without a job     | 3 | resume b.y4m | nothing to go on with ; 'b.y4m'
 output, no model         | 2 | resume b.y4m --or_start | missing model
 END
+table <<'END'
+a flag of resume         | 2 | generate --job a.json --or_start | 'or_start' is a flag of framefleet resume
+another flag of resume   | 2 | generate --job a.json --accept_change crf | 'accept_change' is a flag
+END
+touch a.y4m.checkpoints
+ln -s wan b.y4m.checkpoints
+job b
+table <<'END'
+a file for a folder      | 3 | resume a.json --or_start | cannot open the folder of checkpoints 'a.y4m.checkpoints'
+a link for a folder      | 3 | resume b.json --or_start | cannot open the folder of checkpoints 'b.y4m.checkpoints'
+END
+rm a.y4m.checkpoints b.y4m.checkpoints
 stopped resume a.json --or_start
 [ -d a.y4m.checkpoints ] && ok || not_ok "stopped" "no checkpoints"
 makes resume a.json --or_start

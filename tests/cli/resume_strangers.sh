@@ -88,6 +88,15 @@ for text in '{"nonsense": 1}' '[]' '{' '' '{"prompt": "A dog"}'; do
     is "launch '$text'" "$([ "$code" -eq 2 ] || [ "$code" -eq 3 ]; echo $?)" 0
 done
 
+# A job is no video, whatever it is called.
+printf '{"model": "wan", "prompt": "x", "force": true, "output": "%s/file"}' "$V" >v.mp4
+cp v.mp4 v.y4m
+for video in v.mp4 v.y4m; do
+    makes resume $video --or_start
+    is "a job called $video" "$(cat "$root/err")" "already done: '$video'"
+done
+is "a job called a video: outside" "$(outside)" "$there"
+
 # ---- what may be, and what the user says
 
 launched ', "save_latents": "deep/x.h5", "output": "evil/y.y4m", "log_json": "log"'
