@@ -40,7 +40,7 @@ while IFS='|' read -r key path; do
     launched ", \"$key\": \"$path\""
     before=$(files)
     for subject in "$evil" evil/x.y4m evil/x.y4m.checkpoints; do
-        [ "$key" == output ] && [ "$subject" != "$evil" ] && continue
+        [ "$subject" != "$evil" ] && [ "$key$path" != "save_latents$V/file" ] && continue
         run resume "$subject"
         refused "$key $path" 3 "would have $key written to ; --$key"
     done
