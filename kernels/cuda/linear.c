@@ -76,9 +76,17 @@ static size_t padded(size_t bytes)
     return (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
 }
 
+/* Can the sums lie where their results will? A thread reads the one and writes the
+ * other. */
+static bool sums_in_place(const struct op_linear *a)
+{
+    return a->y->dtype == DT_F32 && a->x->dtype != DT_I8 &&
+           a->y->stride[0] == a->y->shape[1];
+}
+
 static size_t sums_bytes(const struct op_linear *a)
 {
-    return needs_finish(a)
+    return needs_finish(a) && !sums_in_place(a)
                ? padded((size_t)(a->x->shape[0] * a->w->shape[0]) * sizeof(float))
                : 0;
 }
@@ -322,7 +330,7 @@ static enum status blas_run(struct cuda *c, struct queue *q, const struct op_lin
     one.w = &w;
     if (!needs_finish(a))
         return gemm_put(c, q, &one, a->y->data, a->y->dtype, a->y->stride[0], e);
-    return sums_finish(c, q, &one, sums, e);
+    return sums_finish(c, q, &one, sums_in_place(a) ? a->y->data : sums, e);
 }
 
 enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,
