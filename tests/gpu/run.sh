@@ -6,10 +6,11 @@
 #     ops      every operation against the reference
 #     program  a small random model from prompt to video, latents against the cpu
 #              backend in every precision
-#     bench    one forward pass of the 14B shape, split by operation
+#     bench    14B shape, 544x960x97: forward in bf16 and fp8, VAE, text encoder, loading,
+#              every op beside what the machine can do
 #     ranks    several GPUs (ranks.sh)
 #
-# `program` and `ranks` need the libraries of the whole program. Where some are not installed, put
+# All but `ops` need the libraries of the whole program. Where some are not installed, put
 # them in .prefix/ (include/, lib/, lib/pkgconfig/ with relocatable .pc files). Prints
 # tables and exits 1 if a row of one failed.
 set -euo pipefail
@@ -26,7 +27,7 @@ wanted()
 }
 
 mkdir -p build
-if wanted ops || wanted bench; then
+if wanted ops; then
     cmake --preset gpu -B $kernels -DFF_KERNELS_ONLY=ON >$kernels.log 2>&1 ||
         { cat $kernels.log; exit 1; }
     cmake --build $kernels --parallel "$(nproc)" >>$kernels.log 2>&1 ||
@@ -90,6 +91,10 @@ if wanted ranks; then
     tests/gpu/ranks.sh $whole/bin || failed=1
 fi
 if wanted bench; then
-    ./$kernels/bin/bench_forward
+    whole_build >$whole.log 2>&1 || { tail -40 $whole.log; exit 1; }
+    bench=("$whole/bin/framefleet" bench --backend cuda --shape 14b --ops)
+    "${bench[@]}" --precision bf16 --parts forward || failed=1
+    "${bench[@]}" --precision fp8 --parts forward,vae,text,load \
+        --json build/gpu-bench.json || failed=1
 fi
 exit $failed
