@@ -34,8 +34,7 @@ static size_t product_workspace(const struct ops *ops, const struct product *p)
     struct tensor y = tensor_make2(NULL, p->y, space, p->rows, p->n_out);
     struct tensor w = tensor_make2(NULL, p->x, space, p->n_out, p->n_in);
     struct tensor b = tensor_make1(NULL, DT_F32, space, p->n_out);
-    struct op_linear a = {
-        .y = &y, .x = &x, .w = &w, .bias = &b, .pending = p->pending};
+    struct op_linear a = {.y = &y, .x = &x, .w = &w, .bias = &b, .pending = p->pending};
     size_t bytes = 0;
 
     if (dtype_bytes(p->x) == 1) {
