@@ -23,8 +23,8 @@ packages+=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev)
 # the test framework
 test_packages=(libcmocka-dev)
 # Without these some tests are skipped: the one version of the formatter that the lint
-# knows, and a Slurm, which the tests start by themselves in a folder of their own.
-optional=(clang-format-14 slurm-wlm munge)
+# knows, a reader of scripts, and a Slurm, which the tests start in a folder of their own.
+optional=(clang-format-14 shellcheck slurm-wlm munge)
 
 case "${1:-}" in
 '') ;;
