@@ -87,8 +87,9 @@ enum status comm_open(const char *transport, struct comm **out, struct err *e);
 /* The ranks of `host` once more, for flights in the memory of `ops` (borrowed for the
  * life of the communicator and of those that are split from it). Where `ops` works on
  * the host that is its own transport; among GPUs nccl: ST_UNBUILT when that is not
- * compiled in, ST_DEVICE when the GPUs do not connect in 120 s. A rank alone fails
- * without the others: they may wait for it. Collective. */
+ * compiled in, ST_USAGE on all ranks when theirs is not one version of NCCL, ST_DEVICE
+ * when the GPUs do not connect in 120 s. A rank that fails in another way fails without
+ * the others: they may wait for it. Collective. */
 enum status comm_open_over(struct comm *host, struct ops *ops, struct comm **out,
                            struct err *e);
 

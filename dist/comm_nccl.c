@@ -33,7 +33,7 @@
 #include "kernels/base/clock.h"
 #include "kernels/cuda/stream.h"
 
-enum { STALLS = 512, FIRST_BYTES = 256 };
+enum { STALLS = 2048, FIRST_BYTES = 256 };
 
 static const double connect_seconds = 120.0;
 static const double begin_seconds = 120.0;
@@ -484,6 +484,45 @@ err_close:
     return st;
 }
 
+/* Ranks with other versions of NCCL than rank 0 would wait for each other. All ranks
+ * learn of the first. */
+static enum status versions_compare(struct comm *host, const int *version,
+                                    struct err *e)
+{
+    for (int r = 1; r < comm_size(host); r++) {
+        if (version[r] != version[0])
+            return err_set(e, ST_USAGE,
+                           "rank %d has NCCL %d.%d.%d, rank 0 has %d.%d.%d: all ranks "
+                           "must have one version",
+                           r, version[r] / 10000, version[r] / 100 % 100,
+                           version[r] % 100, version[0] / 10000, version[0] / 100 % 100,
+                           version[0] % 100);
+    }
+    return ST_OK;
+}
+
+static enum status versions_check(struct comm *host, struct err *e)
+{
+    size_t n = (size_t)comm_size(host);
+    struct comm_piece *receive = calloc(n, sizeof(*receive));
+    int *version = calloc(n, sizeof(*version)), mine = 0;
+    enum status st = ST_OK;
+
+    if (!receive || !version)
+        st = err_set(e, ST_RESOURCE, "out of host memory for a communicator");
+    for (size_t r = 0; r < n && st == ST_OK; r++)
+        receive[r] = (struct comm_piece){&version[r], sizeof(*version)};
+    if (st == ST_OK)
+        st = nccl_says(ncclGetVersion(&mine), "start", e);
+    if (st == ST_OK)
+        st = comm_allgather(host, (struct comm_piece){&mine, sizeof(mine)}, receive, e);
+    if (st == ST_OK)
+        st = versions_compare(host, version, e);
+    free(receive);
+    free(version);
+    return st;
+}
+
 static enum status nccl_over(struct comm *host, struct ops *ops, struct comm **out,
                              struct err *e)
 {
@@ -491,6 +530,7 @@ static enum status nccl_over(struct comm *host, struct ops *ops, struct comm **o
     struct gpu *g;
     enum status st;
 
+    TRY(versions_check(host, e));
     TRY(gpu_open(ops, &g, e));
     st = comm_split(host, 0, comm_rank(host), &own, e);
     if (st == ST_OK)
