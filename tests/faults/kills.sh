@@ -52,7 +52,7 @@ ways=(one all launcher job stop-one stop-launcher term term-one decode)
 # draw NUMBER: sets $way; for a way by calls also $fault, else $row and $pause
 draw()
 {
-    local name call pattern factor more visit=$((1 + RANDOM % 3)) lines i=$(($1 / 2))
+    local name call pattern factor more visit=$((1 + RANDOM % 4)) lines i=$(($1 / 2))
 
     fault=
     row=$((1 + RANDOM % 90))
