@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/shared.cuh"
 
 /* One part of the queries, and all keys. */
 struct rows_view {
@@ -43,26 +44,6 @@ static inline void rows_view_queries(struct rows_view *v, const struct attn_quer
 }
 
 /* ---- shared memory ------------------------------------------------------------- */
-
-static __device__ __forceinline__ uint32_t shared_at(const void *p)
-{
-    return (uint32_t)__cvta_generic_to_shared(p);
-}
-
-/* 16 bytes to shared memory; zeros when `there` is false. */
-static __device__ __forceinline__ void copy16(uint32_t to, const void *from, bool there)
-{
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
-                 "r"(there ? 16 : 0)
-                 : "memory");
-}
-
-static __device__ __forceinline__ void copy4(uint32_t to, const void *from, bool there)
-{
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),
-                 "r"(there ? 4 : 0)
-                 : "memory");
-}
 
 static __device__ __forceinline__ float shared_float(uint32_t at)
 {

@@ -11,12 +11,9 @@
 
 #include <stdint.h>
 
-/* ---- addresses ----------------------------------------------------------------- */
+#include "kernels/cuda/shared.cuh"
 
-static __device__ __forceinline__ uint32_t shared_at(const void *p)
-{
-    return (uint32_t)__cvta_generic_to_shared(p);
-}
+/* ---- addresses ----------------------------------------------------------------- */
 
 /* Where 16-byte piece `piece` of row `row` of a tile lies. */
 static __device__ __forceinline__ uint32_t tile_at(uint32_t tile, int row, int piece)
@@ -33,32 +30,6 @@ static __device__ __forceinline__ uint64_t matrix_at(uint32_t at, uint32_t leap)
 }
 
 /* ---- copies and barriers ------------------------------------------------------- */
-
-/* 16 bytes to shared memory; zeros when `there` is false. */
-static __device__ __forceinline__ void copy16(uint32_t to, const void *from, bool there)
-{
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
-                 "r"(there ? 16 : 0)
-                 : "memory");
-}
-
-static __device__ __forceinline__ void copy4(uint32_t to, const void *from, bool there)
-{
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),
-                 "r"(there ? 4 : 0)
-                 : "memory");
-}
-
-static __device__ __forceinline__ void copies_commit(void)
-{
-    asm volatile("cp.async.commit_group;" ::: "memory");
-}
-
-template <int LEFT>
-static __device__ __forceinline__ void copies_wait(void)
-{
-    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
-}
 
 /* What this thread wrote to shared memory is seen by the matrix unit. */
 static __device__ __forceinline__ void shared_publish(void)
