@@ -9,6 +9,7 @@
 #ifndef KERNELS_CUDA_HOPPER_CUH
 #define KERNELS_CUDA_HOPPER_CUH
 
+#include <cuda.h>
 #include <stdint.h>
 
 #include "kernels/cuda/shared.cuh"
@@ -37,6 +38,35 @@ static __device__ __forceinline__ void shared_publish(void)
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+/* `bar` gets an arrival once all that this thread has asked for so far is there. */
+static __device__ __forceinline__ void copies_arrive(uint32_t bar)
+{
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(bar)
+                 : "memory");
+}
+
+/* Boxes of a tensor map, by one thread; `bar` counts their bytes. */
+static __device__ __forceinline__ void box3_copy(uint32_t to, const CUtensorMap *map,
+                                                 int a, int b, int c, uint32_t bar)
+{
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global"
+        ".mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(to),
+        "l"(map), "r"(a), "r"(b), "r"(c), "r"(bar)
+        : "memory");
+}
+
+static __device__ __forceinline__ void box4_copy(uint32_t to, const CUtensorMap *map,
+                                                 int a, int b, int c, int d,
+                                                 uint32_t bar)
+{
+    asm volatile(
+        "cp.async.bulk.tensor.4d.shared::cluster.global"
+        ".mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to),
+        "l"(map), "r"(a), "r"(b), "r"(c), "r"(d), "r"(bar)
+        : "memory");
+}
+
 static __device__ __forceinline__ void barrier_init(uint32_t at, int count)
 {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count)
@@ -46,6 +76,14 @@ static __device__ __forceinline__ void barrier_init(uint32_t at, int count)
 static __device__ __forceinline__ void barrier_arrive(uint32_t at)
 {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(at) : "memory");
+}
+
+/* Arrive, and expect bytes of boxes. */
+static __device__ __forceinline__ void barrier_expect(uint32_t at, int bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at),
+                 "r"(bytes)
+                 : "memory");
 }
 
 static __device__ __forceinline__ void barrier_wait(uint32_t at, int parity)
@@ -94,6 +132,19 @@ static __device__ __forceinline__ void group_wait(int id)
     asm volatile("bar.sync %0, 128;" ::"r"(id) : "memory");
 }
 
+/* A warpgroup's registers per thread; all warpgroups of a block have theirs changed. */
+template <int N>
+static __device__ __forceinline__ void registers_give(void)
+{
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
+}
+
+template <int N>
+static __device__ __forceinline__ void registers_take(void)
+{
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
+}
+
 /* ---- products ------------------------------------------------------------------ */
 
 static __device__ __forceinline__ void products_begin(void)
@@ -136,6 +187,18 @@ static __device__ __forceinline__ void product_i8(int (&d)[64], uint64_t a, uint
                  : "l"(a), "l"(b), "r"(more));
 }
 
+/* d = a b^T. d is not read, and the compiler knows: its registers can serve other ends
+ * before. */
+static __device__ __forceinline__ void product_i8_first(int (&d)[64], uint64_t a,
+                                                        uint64_t b)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 0, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 " REGS_64
+                 ", %64, %65, p;\n}"
+                 : OPS_64("=r", d)
+                 : "l"(a), "l"(b));
+}
+
 static __device__ __forceinline__ void product_bf16(float (&d)[64], uint64_t a,
                                                     uint64_t b, int more)
 {
@@ -156,6 +219,17 @@ static __device__ __forceinline__ void product_e4m3(float (&d)[64],
                  ", {%64, %65, %66, %67}, %68, p, 1, 1;\n}"
                  : OPS_64("+f", d)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(more));
+}
+
+static __device__ __forceinline__ void product_e4m3_first(float (&d)[64],
+                                                          const uint32_t (&a)[4],
+                                                          uint64_t b)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 0, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 " REGS_64
+                 ", {%64, %65, %66, %67}, %68, p, 1, 1;\n}"
+                 : OPS_64("=f", d)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
 /* b lies with its columns along the rows of its tiles. */

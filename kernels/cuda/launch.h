@@ -37,9 +37,12 @@ cudaError_t linear_cast_launch(const struct tensor *dst, const struct tensor *sr
 /* At most LAUNCH_PARTS_MAX parts of keys. */
 cudaError_t attention_launch(const struct op_attention *a, cudaStream_t stream);
 
-/* The same on the matrix unit of compute capability 9.0, for what fits it. */
+/* The same on the matrix unit of compute capability 9.0, for what fits it; codes with a
+ * multiple of 4 keys in each part and without biases have a kernel of their own. */
 bool attention_hopper_fits(const struct op_attention *a);
 cudaError_t attention_hopper_launch(const struct op_attention *a, cudaStream_t stream);
+bool attention_codes_fits(const struct op_attention *a);
+cudaError_t attention_codes_launch(const struct op_attention *a, cudaStream_t stream);
 
 /* p[s,n] = softmax of scale times logits [s,n] in every row; both dense. */
 cudaError_t softmax_launch(const struct tensor *p, const float *logits, float scale,
