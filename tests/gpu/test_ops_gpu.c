@@ -312,16 +312,20 @@ static struct pair v_make(struct rig *r, int kind, int64_t n, int dim)
     return pair_random(r, DT_E4M3, 3, SHAPE(3, dim, (n + 127) / 128 * 128), 1, 128);
 }
 
-/* Two parts of queries and of keys; i chooses types and biases. */
-static void attention_one(struct rig *r, int i)
+/* Two parts of queries and of keys; i chooses types and biases. `fours`: keys in fours,
+ * more of everything, no bias of positions. */
+static void attention_one(struct rig *r, int i, bool fours)
 {
-    static const int64_t queries[2] = {70, 33}, keys[2] = {128, 203};
+    static const int64_t few_q[2] = {70, 33}, few_k[2] = {128, 203};
+    static const int64_t more_q[2] = {200, 33}, more_k[2] = {640, 204};
+    const int64_t *queries = fours ? more_q : few_q, *keys = fours ? more_k : few_k;
     static const int dims[] = {128, 64, 40, 24};
     int kind = i % KINDS, dim = dims[i % 4];
     struct attn_queries hq[2], dq[2];
     struct attn_keys hk[2], dk[2];
     struct pair o[2], lse[2];
-    struct pair rel = random2(r, DT_F32, 3, 101), kb = random2(r, DT_F32, 1, 331);
+    struct pair rel = random2(r, DT_F32, 3, 101),
+                kb = random2(r, DT_F32, 1, keys[0] + keys[1]);
     struct op_attention host = {.queries = hq, .n_queries = 2, .keys = hk, .n_keys = 2};
     struct op_attention dev;
     char name[64];
@@ -338,20 +342,24 @@ static void attention_one(struct rig *r, int i)
         hk[p] = (struct attn_keys){k.host, v.host, keys[p]};
         dk[p] = (struct attn_keys){k.dev, v.dev, keys[p]};
     }
-    kb.host = tensor_reshape(&kb.host, 1, SHAPE(331));
-    kb.dev = tensor_reshape(&kb.dev, 1, SHAPE(331));
+    kb.host = tensor_reshape(&kb.host, 1, SHAPE(keys[0] + keys[1]));
+    kb.dev = tensor_reshape(&kb.dev, 1, SHAPE(keys[0] + keys[1]));
     host.scale = 1.0f / sqrtf((float)dim);
     dev = host;
     dev.queries = dq;
     dev.keys = dk;
-    host.rel_bias = i % 3 == 1 ? &rel.host : NULL;
-    dev.rel_bias = i % 3 == 1 ? &rel.dev : NULL;
-    host.key_bias = i % 4 == 2 ? &kb.host : NULL;
-    dev.key_bias = i % 4 == 2 ? &kb.dev : NULL;
+    if (!fours && i % 3 == 1) {
+        host.rel_bias = &rel.host;
+        dev.rel_bias = &rel.dev;
+    }
+    if (i % 4 == 2) {
+        host.key_bias = &kb.host;
+        dev.key_bias = &kb.dev;
+    }
     BOTH(r, attention, &host, &dev);
-    snprintf(name, sizeof(name), "attention %s%s dim %d -> %s",
+    snprintf(name, sizeof(name), "attention %s%s dim %d%s -> %s",
              dtype_name(hq[0].q.dtype), kind == K_I8_BY_4 ? " by 4" : "", dim,
-             dtype_name(outs[i % 3]));
+             fours ? ", keys in fours" : "", dtype_name(outs[i % 3]));
     if (kind < K_I8 && outs[i % 3] != DT_E4M3)
         table_compare(r, name, &o[1], out_limit(outs[i % 3]));
     else
@@ -362,7 +370,9 @@ static void attention_one(struct rig *r, int i)
 static void attention_all(struct rig *r)
 {
     for (int i = 0; i < 15; i++)
-        attention_one(r, i);
+        attention_one(r, i, false);
+    for (int i = 8; i < 60; i += 20) /* i8 by 4, 128 wide, each type of result */
+        attention_one(r, i, true);
     pairs_clear(r);
 }
 
