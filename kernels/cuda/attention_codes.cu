@@ -627,7 +627,7 @@ extern "C" cudaError_t attention_codes_launch(const struct op_attention *a,
 
     rows_view_fill(&v.rows, a);
     for (int i = 0; i < a->n_keys && st == cudaSuccess; i++) {
-        if (a->keys[i].n > 0)
+        if (a->keys[i].n > 0 && a->keys[i].k.shape[0] > 0)
             st = part_view_make(encode, &a->keys[i], &v.part[v.n_parts++]);
     }
     for (int i = 0; i < a->n_queries && st == cudaSuccess; i++) {
