@@ -121,6 +121,7 @@ static void launch_end(void *ctx, const char *text)
     struct launch *l = ctx;
     const struct world_facts *f = world_facts(l->world);
 
+    flockfile(stderr);
     if (f->rank == 0)
         fprintf(stderr, "%sframefleet: %s\n", l->progress.open_line ? "\n" : "", text);
     else

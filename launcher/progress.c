@@ -108,10 +108,12 @@ void progress_step(void *ctx, const struct pipeline_progress *at)
         p->stage_seconds = 0;
     p->stage = at->stage;
     p->stage_seconds += at->step_seconds;
+    flockfile(p->out); /* what ends a run speaks from another thread */
     if (p->terminal)
         bar_draw(p, at);
     else
         line_print(p, at);
+    funlockfile(p->out);
     if (p->log)
         step_log(p, at);
 }
@@ -145,11 +147,11 @@ void progress_note(struct progress *p, const char *event, const char *text)
 
     if (!p->out)
         return;
-    if (p->open_line)
-        fputc('\n', p->out);
-    p->open_line = 0;
     err_record(&shown, ST_OK, "%s", text);
-    fprintf(p->out, "%s\n", shown.text);
+    flockfile(p->out);
+    fprintf(p->out, "%s%s\n", p->open_line ? "\n" : "", shown.text);
+    p->open_line = 0;
+    funlockfile(p->out);
     if (!p->log)
         return;
     json_out_init(&out, &line, JSON_COMPACT);
