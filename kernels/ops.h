@@ -48,10 +48,17 @@ struct event; /* a point in a queue that another queue can wait for */
 
 /* ---- opening -------------------------------------------------------------------- */
 
+/* Which kernels a GPU backend may choose from; all but the first are for tests. */
+enum ops_kernels {
+    OPS_PROVEN,   /* what the tests on a GPU have passed */
+    OPS_PORTABLE, /* of these, what every GPU runs */
+    OPS_ALL,      /* also what has still to pass them */
+};
+
 struct ops_options {
-    int threads;   /* worker threads of a CPU backend, 0: all cores */
-    int device;    /* device index of a GPU backend */
-    bool portable; /* no kernels for this very GPU: what others run, for tests */
+    int threads; /* worker threads of a CPU backend, 0: all cores */
+    int device;  /* device index of a GPU backend */
+    enum ops_kernels kernels;
 };
 
 struct ops_facts {

@@ -251,7 +251,7 @@ static enum status attention_cuda(void *self, struct queue *q,
     if (a->queries[0].q.shape[2] > 1024)
         return err_set(e, ST_UNBUILT, "attention: heads wider than 1024 on cuda");
     TRY(device_enter(self, "attention", e));
-    if (c->hopper && attention_codes_fits(a))
+    if (c->hopper && c->unproven && attention_codes_fits(a))
         return cuda_said(attention_codes_launch(a, q->stream), "attention", e);
     if (c->hopper && attention_hopper_fits(a))
         return cuda_said(attention_hopper_launch(a, q->stream), "attention", e);
@@ -349,7 +349,8 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     TRY(device_enter(c, "cannot open the gpu", e));
     TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot open the gpu", e));
     c->units = prop.multiProcessorCount;
-    c->hopper = prop.major == 9 && !opt->portable;
+    c->hopper = prop.major == 9 && opt->kernels != OPS_PORTABLE;
+    c->unproven = opt->kernels == OPS_ALL;
     c->mma = prop.major >= 8;
     device_name(&prop.uuid, c->name);
     c->table = cuda_backend;

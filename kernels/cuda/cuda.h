@@ -29,9 +29,10 @@ struct cuda {
     enum status (*look)(void *self, struct err *e); /* stream.h; NULL: none */
     void *look_self;
     int device;
-    bool hopper; /* compute capability 9.0 */
-    int units;   /* multiprocessors */
-    bool mma;    /* 8.0 and later */
+    bool hopper;   /* compute capability 9.0 */
+    bool unproven; /* OPS_ALL */
+    int units;     /* multiprocessors */
+    bool mma;      /* 8.0 and later */
     cublasLtHandle_t blas;
     struct gemm_plan plans[PLANS_MAX];
     int n_plans;

@@ -59,12 +59,12 @@ static void *dev_alloc(struct rig *r, size_t bytes)
     return p;
 }
 
-void rig_open(struct rig *r, size_t workspace, bool portable)
+void rig_open(struct rig *r, size_t workspace, enum ops_kernels kernels)
 {
     struct err e = ERR_INIT;
 
     must(ops_open("ref", NULL, &r->ref, &e), &e, "ref");
-    must(ops_open("cuda", &(struct ops_options){.portable = portable}, &r->gpu, &e), &e,
+    must(ops_open("cuda", &(struct ops_options){.kernels = kernels}, &r->gpu, &e), &e,
          "cuda");
     must(ops_mem_alloc(r->ref, workspace, &r->ref_ws, &e), &e, "workspace");
     must(ops_mem_alloc(r->gpu, workspace, &r->gpu_ws, &e), &e, "workspace");

@@ -44,7 +44,7 @@ void matrix_attention_all(struct rig *r);
 void must(enum status st, const struct err *e, const char *what);
 
 /* Both backends, each with a queue that has `workspace` bytes. */
-void rig_open(struct rig *r, size_t workspace, bool portable);
+void rig_open(struct rig *r, size_t workspace, enum ops_kernels kernels);
 void rig_close(struct rig *r);
 void rig_wait(struct rig *r);
 

@@ -568,7 +568,7 @@ int main(void)
     struct rig r;
     int failed;
 
-    rig_open(&r, WORKSPACE, false);
+    rig_open(&r, WORKSPACE, OPS_PROVEN);
     linear_all(&r);
     rows_all(&r);
     heads_all(&r);
@@ -577,7 +577,11 @@ int main(void)
     chain_all(&r);
     fp8_speed(&r);
     rig_close(&r);
-    rig_open(&r, WORKSPACE, true);
+    rig_open(&r, WORKSPACE, OPS_PORTABLE);
+    matrix_attention_all(&r);
+    rig_close(&r);
+    rig_open(&r, WORKSPACE, OPS_ALL);
+    attention_all(&r);
     matrix_attention_all(&r);
     rig_close(&r);
     failed = table_print();

@@ -318,7 +318,7 @@ int main(void)
     struct rig r;
     int failed;
 
-    rig_open(&r, (size_t)256 << 20, false);
+    rig_open(&r, (size_t)256 << 20, OPS_PROVEN);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         conv_one(&r, &cases[i]);
     conv_in_place(&r);
