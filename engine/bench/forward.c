@@ -195,8 +195,11 @@ static enum status forward_open(struct forward_bench *f, struct err *e)
     return input_make(f, e);
 }
 
+/* A torn world gives back no memory that a lost exchange may still use. */
 static void forward_close(struct forward_bench *f)
 {
+    if (world_torn(f->b->world))
+        return;
     dit_forward_destroy(f->forward);
     for (int i = 0; i < BRANCHES; i++)
         dit_context_destroy(f->context[i]);
@@ -212,6 +215,8 @@ static void forward_close(struct forward_bench *f)
 
 /* ---- one pass -------------------------------------------------------------------- */
 
+/* A rank that fails in a pass cannot meet the others, which wait for it in an exchange.
+ */
 static enum status forward_pass(void *ctx, struct err *e)
 {
     struct forward_bench *f = ctx;
@@ -220,9 +225,16 @@ static enum status forward_pass(void *ctx, struct err *e)
                            .n_latent = 1,
                            .t = &f->t,
                            .context = {f->context[branch]}};
+    enum status st;
 
-    TRY(dit_forward_run(f->forward, f->queue, &in, &f->velocity, e));
-    return ops_queue_wait(f->b->ops, f->queue, e);
+    st = dit_forward_run(f->forward, f->queue, &in, &f->velocity, e);
+    if (st == ST_OK)
+        st = ops_queue_wait(f->b->ops, f->queue, e);
+    if (st != ST_OK) {
+        world_tear(f->b->world);
+        spread_abort(&f->spread);
+    }
+    return st;
 }
 
 /* What ranks have sent and waited for since the last call, per forward. */

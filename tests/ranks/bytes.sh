@@ -48,7 +48,8 @@ meshes()
     done
 }
 
-# What plan says that ranks send in a row, and what the log says that they have sent.
+# What plan says that ranks send in a row, and what the log says that they have sent in
+# the first: later ones may collect a checkpoint.
 plan_holds()
 {
     local job=(--model wan --size 144x112 --num_frames 17 --mesh "$2")
@@ -58,7 +59,7 @@ plan_holds()
         grep -o '[0-9]*$' >planned
     makes_on "$1" generate "${job[@]}" --prompt x --steps 2 --threads 1 --log_json log \
         --output plan.y4m
-    grep '"traffic"' log | tail -n "$1" |
+    grep '"traffic"' log | head -n "$1" |
         sed 's/.*"sent_bytes":\([0-9]*\).*"messages":\([0-9]*\).*/\1\n\2/' >sent
     same "bytes on the wire, $2" planned sent
     rm plan.y4m log
