@@ -17,19 +17,9 @@
  * A value's bytes depend on what it reads and on nothing else: not on the size of the
  * picture, the place in it, or the number of frames.
  */
-#include "kernels/cuda/device.cuh"
-#include "kernels/cuda/hopper.cuh"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/conv_hopper.cuh"
 
-enum {
-    SIDE = 16,            /* pixels of a tile, each way */
-    PIXELS = SIDE * SIDE, /* rows of a step */
-    DEPTH = 64,           /* of a step */
-    GROUP = 128,          /* threads of a warpgroup */
-    WORKERS = 2,          /* warpgroups that multiply */
-    HALVES = PIXELS / WORKERS / 64,
-    THREADS = (WORKERS + 1) * GROUP
-};
+enum { DEPTH = 64 /* of a step */ };
 
 /* LAG: steps on their way before one is waited for. */
 template <int WIDTH>
@@ -40,21 +30,7 @@ struct kind {
         PIXEL_BYTES = PIXELS * 128,
         STAGE_BYTES = PIXEL_BYTES + WIDTH * 128,
         SHARED = STAGES * (STAGE_BYTES + 16) + 1024,
-        SUMS = WIDTH / 2, /* of a thread for 64 pixels */
     };
-};
-
-struct conv_view {
-    struct tensor x, y, residual;
-    const __nv_bfloat16 *weight;
-    const float *bias;
-    int in[3];  /* frames, rows, columns of x, doubled */
-    int out[3]; /* of y */
-    int kernel[3], pad[3], stride[3];
-    int up; /* 1: x is read doubled */
-    int channels, outputs, depth, steps;
-    int across, down, wide; /* tiles of a frame, tiles of outputs */
-    int64_t tiles;
 };
 
 /* The block's shared memory, as addresses. */
@@ -80,24 +56,9 @@ struct room {
     }
 };
 
-/* Where a tile lies: in y, and which outputs. */
-struct place {
-    int t, h, w, o;
-};
-
-template <int WIDTH>
-static __device__ __forceinline__ struct place place_of(const struct conv_view &a,
-                                                        int64_t tile)
+static __device__ __forceinline__ int steps_of(const struct conv_view &a)
 {
-    struct place p;
-
-    p.o = (int)(tile % a.wide) * WIDTH;
-    tile /= a.wide;
-    p.w = (int)(tile % a.across) * SIDE;
-    tile /= a.across;
-    p.h = (int)(tile % a.down) * SIDE;
-    p.t = (int)(tile / a.down);
-    return p;
+    return (a.depth + DEPTH - 1) / DEPTH;
 }
 
 /* ---- fetching ------------------------------------------------------------------ */
@@ -216,7 +177,7 @@ static __device__ void fetch_all(const struct conv_view &a, const struct room<WI
         struct tap k = {0, 0, 0, 0, 0};
 
         tap_move(a, k, 8 * piece);
-        for (int i = 0; i < a.steps; i++) {
+        for (int i = 0; i < steps_of(a); i++) {
             int s = stage_take<WIDTH>(r, f);
 
             pixels_fetch(a, p, k, tile_at(r.pixels(s), row, piece), row);
@@ -231,29 +192,6 @@ static __device__ void fetch_all(const struct conv_view &a, const struct room<WI
 }
 
 /* ---- multiplying --------------------------------------------------------------- */
-
-#define REGS_96                                                              \
-    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, "     \
-    "%15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, " \
-    "%29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, " \
-    "%43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, " \
-    "%57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, " \
-    "%71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, " \
-    "%85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}"
-
-#define REGS_48                                                              \
-    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, "     \
-    "%15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, " \
-    "%29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, " \
-    "%43, %44, %45, %46, %47}"
-#define REGS_4 "{%0, %1, %2, %3}"
-#define OPS_48(c, d)                                                                   \
-    OPS_8(c, d, 0), OPS_8(c, d, 8), OPS_8(c, d, 16), OPS_8(c, d, 24), OPS_8(c, d, 32), \
-        OPS_8(c, d, 40)
-#define OPS_96(c, d)                                                                  \
-    OPS_48(c, d), OPS_8(c, d, 48), OPS_8(c, d, 56), OPS_8(c, d, 64), OPS_8(c, d, 72), \
-        OPS_8(c, d, 80), OPS_8(c, d, 88)
-#define OPS_4(c, d) c(d[0]), c(d[1]), c(d[2]), c(d[3])
 
 /* d = a b^T (+ d when `more`), 16 of the depth. */
 #define PRODUCT(width, sums, a_at, b_at, more_at)                               \
@@ -272,116 +210,6 @@ PRODUCT("96", 48, "%48", "%49", "%50")
 PRODUCT("8", 4, "%4", "%5", "%6")
 #undef PRODUCT
 
-static __device__ __forceinline__ void stage_free(uint32_t empty, int s)
-{
-    __syncwarp();
-    if (threadIdx.x % WARP == 0)
-        barrier_arrive(empty + 8 * s);
-}
-
-/* Two neighbouring outputs of a pixel as floats, and back. */
-static __device__ __forceinline__ float2 pair_load(const struct tensor &t, int64_t at)
-{
-    if (t.dtype == DT_F32)
-        return *(const float2 *)((const float *)t.data + at);
-    return __bfloat1622float2(
-        *(const __nv_bfloat162 *)((const __nv_bfloat16 *)t.data + at));
-}
-
-static __device__ __forceinline__ void pair_store(const struct tensor &t, int64_t at,
-                                                  float2 v)
-{
-    if (t.dtype == DT_F32)
-        *(float2 *)((float *)t.data + at) = v;
-    else
-        *(__nv_bfloat162 *)((__nv_bfloat16 *)t.data + at) = __floats2bfloat162_rn(v.x,
-                                                                                  v.y);
-}
-
-/* A few outputs: one at a time. */
-static __device__ __forceinline__ void few_store(const struct conv_view &a, int64_t to,
-                                                 int64_t from, int o, const float *d)
-{
-    for (int e = 0; e < 2; e++, o++) {
-        float v = d[e];
-
-        if (o >= a.outputs)
-            break;
-        if (a.bias)
-            v += a.bias[o];
-        if (a.residual.data)
-            v += elem_load(a.residual, from + o);
-        elem_store(a.y, to + o, v);
-    }
-}
-
-/* Outputs of one pixel; the thread has two of each 8. Residuals are read some at a
- * time, before what is written: they may lie in one place. */
-template <int WIDTH>
-static __device__ __forceinline__ void pixel_store(const struct conv_view &a,
-                                                   int64_t to, int64_t from, int o,
-                                                   int half,
-                                                   const float (&d)[WIDTH / 2])
-{
-    enum { PAIRS = WIDTH / 8, BATCH = WIDTH > 96 ? 6 : 12 };
-
-#pragma unroll
-    for (int b = 0; b < PAIRS; b += BATCH) {
-        float2 old[BATCH];
-
-#pragma unroll
-        for (int i = 0; i < BATCH; i++) {
-            int at = o + 8 * (b + i);
-
-            old[i] = make_float2(0.0f, 0.0f);
-            if (a.residual.data && at < a.outputs)
-                old[i] = pair_load(a.residual, from + at);
-        }
-#pragma unroll
-        for (int i = 0; i < BATCH; i++) {
-            int at = o + 8 * (b + i);
-            float2 v = {d[4 * (b + i) + 2 * half], d[4 * (b + i) + 2 * half + 1]};
-
-            if (at >= a.outputs)
-                continue;
-            if (a.bias) {
-                v.x += a.bias[at];
-                v.y += a.bias[at + 1];
-            }
-            pair_store(a.y, to + at, make_float2(v.x + old[i].x, v.y + old[i].y));
-        }
-    }
-}
-
-template <int WIDTH>
-static __device__ __forceinline__ void tile_store(const struct conv_view &a,
-                                                  const struct place &p, int group,
-                                                  const float (&d)[HALVES][WIDTH / 2])
-{
-    int warp = threadIdx.x % GROUP / WARP, lane = threadIdx.x % WARP;
-    int o = p.o + 2 * (lane % 4);
-
-#pragma unroll
-    for (int m = 0; m < HALVES; m++) {
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            int row = (group * HALVES + m) * 64 + warp * 16 + lane / 4 + 8 * half;
-            int h = p.h + row / SIDE, w = p.w + row % SIDE;
-            const int64_t *y = a.y.stride, *r = a.residual.stride;
-
-            int64_t to = p.t * y[0] + h * y[1] + w * y[2];
-            int64_t from = p.t * r[0] + h * r[1] + w * r[2];
-
-            if (h >= a.out[1] || w >= a.out[2])
-                continue;
-            if constexpr (WIDTH == 8)
-                few_store(a, to, from, o, d[m] + 2 * half);
-            else
-                pixel_store<WIDTH>(a, to, from, o, half, d[m]);
-        }
-    }
-}
-
 template <int WIDTH>
 static __device__ void multiply_all(const struct conv_view &a,
                                     const struct room<WIDTH> &r, int group)
@@ -391,7 +219,7 @@ static __device__ void multiply_all(const struct conv_view &a,
     int64_t step = 0;
 
     for (int64_t tile = blockIdx.x; tile < a.tiles; tile += gridDim.x) {
-        for (int i = 0; i < a.steps; i++, step++) {
+        for (int i = 0; i < steps_of(a); i++, step++) {
             int s = (int)(step % k::STAGES);
             uint32_t rows = r.pixels(s) + group * HALVES * 64 * 128;
 
@@ -475,43 +303,15 @@ extern "C" bool conv_hopper_fits(const struct op_conv *a)
 template <int WIDTH>
 static cudaError_t width_launch(struct conv_view *v, int units, cudaStream_t stream)
 {
-    cudaError_t st = shared_allow(conv_hopper_kernel<WIDTH>, kind<WIDTH>::SHARED);
-
-    v->wide = (v->outputs + WIDTH - 1) / WIDTH;
-    v->tiles = (int64_t)v->out[0] * v->down * v->across * v->wide;
-    if (st != cudaSuccess)
-        return st;
-    conv_hopper_kernel<WIDTH><<<(unsigned)(v->tiles < units ? v->tiles : units),
-                                THREADS, kind<WIDTH>::SHARED, stream>>>(*v);
-    return cudaGetLastError();
+    return tiles_launch<WIDTH>(conv_hopper_kernel<WIDTH>, kind<WIDTH>::SHARED, v, units,
+                               stream);
 }
 
 extern "C" cudaError_t conv_hopper_launch(const struct op_conv *a, int units,
                                           cudaStream_t stream)
 {
-    const int64_t *k = a->weight->shape;
-    struct conv_view v = {};
+    struct conv_view v = conv_view_of(a);
 
-    v.x = *a->x;
-    v.y = *a->y;
-    if (a->residual)
-        v.residual = *a->residual;
-    v.weight = (const __nv_bfloat16 *)a->weight->data;
-    v.bias = a->bias ? (const float *)a->bias->data : NULL;
-    v.up = a->upsample == 2;
-    for (int i = 0; i < 3; i++) {
-        v.in[i] = (int)a->x->shape[i] << (i > 0 ? v.up : 0);
-        v.out[i] = (int)a->y->shape[i];
-        v.kernel[i] = (int)k[1 + i];
-        v.pad[i] = a->pad_lo[i];
-        v.stride[i] = a->stride[i];
-    }
-    v.channels = (int)k[4];
-    v.outputs = (int)k[0];
-    v.depth = (int)(k[1] * k[2] * k[3] * k[4]);
-    v.steps = (v.depth + DEPTH - 1) / DEPTH;
-    v.across = (v.out[2] + SIDE - 1) / SIDE;
-    v.down = (v.out[1] + SIDE - 1) / SIDE;
     if (v.outputs <= 8)
         return width_launch<8>(&v, units, stream);
     if (v.outputs % 192 == 0)

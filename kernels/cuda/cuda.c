@@ -227,6 +227,8 @@ static enum status conv_cuda(void *self, struct queue *q, const struct op_conv *
     if (tensor_count(a->y) == 0)
         return ST_OK;
     TRY(device_enter(c, "conv", e));
+    if (c->hopper && c->unproven && conv_hopper_fits(a) && conv_near_fits(a))
+        return cuda_said(conv_near_launch(a, c->units, q->stream), "conv", e);
     if (c->hopper && conv_hopper_fits(a))
         return cuda_said(conv_hopper_launch(a, c->units, q->stream), "conv", e);
     return cuda_said(conv_launch(a, q->stream), "conv", e);

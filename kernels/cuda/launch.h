@@ -57,6 +57,10 @@ cudaError_t turn_launch(const struct tensor *to, const struct tensor *from,
 bool conv_hopper_fits(const struct op_conv *a);
 cudaError_t conv_hopper_launch(const struct op_conv *a, int units, cudaStream_t stream);
 
+/* The same for 3 x 3 neighbours, among what fits the above. */
+bool conv_near_fits(const struct op_conv *a);
+cudaError_t conv_near_launch(const struct op_conv *a, int units, cudaStream_t stream);
+
 /* Norm of narrow bf16 rows into bf16, for what fits it. */
 bool norm_pixels_fits(const struct op_norm *a);
 cudaError_t norm_pixels_launch(const struct op_norm *a, cudaStream_t stream);
