@@ -6,6 +6,9 @@
 
 #include "engine/checkpoint/fields.h"
 
+/* No page is smaller. */
+enum { PAGE_BYTES = 4096 };
+
 #define TEXT(object, member)                                  \
     {                                                         \
         object, #member, offsetof(struct checkpoint, member), \
@@ -108,6 +111,37 @@ enum status checkpoint_floats_size(struct checkpoint_floats *f, const int64_t di
     sized.data = data;
     *f = sized;
     return ST_OK;
+}
+
+/* The kernel hands out a page when it is first written to. */
+static void pages_touch(void *data, size_t bytes)
+{
+    volatile unsigned char *at = data;
+
+    for (size_t i = 0; i < bytes; i += PAGE_BYTES)
+        at[i] = 0;
+}
+
+static void floats_reserve(struct checkpoint_floats *f, size_t n)
+{
+    void *data = f->data;
+
+    if (f->dims[0] || n <= f->room ||
+        room_get(&data, &f->room, n, sizeof(float), NULL) != ST_OK)
+        return;
+    f->data = data;
+    pages_touch(data, n * sizeof(float));
+}
+
+void checkpoint_reserve(struct checkpoint *ck, const struct checkpoint_room *room)
+{
+    struct checkpoint_floats *state[] = {&ck->x, &ck->x_last, &ck->m0, &ck->m1};
+
+    for (int i = 0; i < CHECKPOINT_STATES; i++)
+        floats_reserve(state[i], room->state);
+    floats_reserve(&ck->cond, room->cond);
+    floats_reserve(&ck->uncond, room->uncond);
+    floats_reserve(&ck->finished, room->finished);
 }
 
 enum status checkpoint_ints_size(struct checkpoint_ints *f, int64_t n, struct err *e)

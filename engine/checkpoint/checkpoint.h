@@ -81,6 +81,12 @@ struct checkpoint {
     int64_t restarts;
 };
 
+/* Memory that a checkpoint will need, in floats: each of the four arrays of the
+ * solver's state, texts, finished segments. */
+struct checkpoint_room {
+    size_t state, cond, uncond, finished;
+};
+
 /* Zeroed memory is an empty checkpoint. Releasing makes it one again. */
 void checkpoint_release(struct checkpoint *ck);
 
@@ -93,6 +99,10 @@ enum status checkpoint_floats_size(struct checkpoint_floats *f, const int64_t di
 enum status checkpoint_ints_size(struct checkpoint_ints *f, int64_t n, struct err *e);
 enum status checkpoint_config(struct checkpoint *ck, const char *config,
                               const char *launch, struct err *e);
+
+/* Get the memory and touch every page of it, for arrays that are not there; those that
+ * are keep what they hold. Without memory some are left for checkpoint_floats_size. */
+void checkpoint_reserve(struct checkpoint *ck, const struct checkpoint_room *room);
 
 size_t checkpoint_floats_count(const struct checkpoint_floats *f);
 

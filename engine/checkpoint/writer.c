@@ -2,6 +2,9 @@
  *
  *     free --begin--> filled --submit--> newest --thread--> saving --> free
  *
+ * The thread reserves the memory of those that are free, one at a time. As it saves or
+ * reserves and never does both, one of the three can always be had at once.
+ *
  * The newest stays so while it is being saved, until another one is submitted.
  */
 #include "engine/checkpoint/writer.h"
@@ -17,17 +20,18 @@ enum { SNAPSHOTS = 3, NONE = -1 };
 struct snapshot {
     struct checkpoint ck;
     bool finished, saved;
+    bool bare; /* its memory is to be reserved */
 };
 
 struct checkpoint_writer {
     struct checkpoint_store *store;
     checkpoint_finish *finish;
     struct snapshot snapshot[SNAPSHOTS];
-    int filling; /* the caller's */
     pthread_t thread;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
-    int newest, saving; /* or NONE */
+    int filling, newest, saving, reserving; /* or NONE */
+    struct checkpoint_room room;
     bool wanted, ending;
     struct checkpoint_news news;
     int failures;    /* in a row */
@@ -64,6 +68,42 @@ static enum status snapshot_save(struct checkpoint_writer *w, struct snapshot *s
     return checkpoint_save(w->store, &s->ck, saved, e);
 }
 
+/* Under the lock: a free snapshot without its memory, or NONE. */
+static int bare_find(const struct checkpoint_writer *w)
+{
+    for (int i = 0; i < SNAPSHOTS; i++) {
+        if (w->snapshot[i].bare && i != w->filling && i != w->newest)
+            return i;
+    }
+    return NONE;
+}
+
+/* Under the lock, which is open meanwhile. */
+static void bare_reserve(struct checkpoint_writer *w, int i)
+{
+    const struct checkpoint_room room = w->room;
+
+    w->snapshot[i].bare = false;
+    w->reserving = i;
+    pthread_mutex_unlock(&w->lock);
+    checkpoint_reserve(&w->snapshot[i].ck, &room);
+    pthread_mutex_lock(&w->lock);
+    w->reserving = NONE;
+}
+
+/* Under the lock: wait until a save is wanted or the end has come. */
+static void work_wait(struct checkpoint_writer *w)
+{
+    while (!w->wanted && !w->ending) {
+        int bare = bare_find(w);
+
+        if (bare == NONE)
+            pthread_cond_wait(&w->changed, &w->lock);
+        else
+            bare_reserve(w, bare);
+    }
+}
+
 static void *thread_run(void *ctx)
 {
     struct checkpoint_writer *w = ctx;
@@ -75,8 +115,7 @@ static void *thread_run(void *ctx)
         double start;
         enum status st;
 
-        while (!w->wanted && !w->ending)
-            pthread_cond_wait(&w->changed, &w->lock);
+        work_wait(w);
         if (!w->wanted)
             break;
         w->wanted = false;
@@ -114,7 +153,7 @@ enum status checkpoint_writer_open(struct checkpoint_store *store,
         return err_set(e, ST_RESOURCE, "no memory for a writer of checkpoints");
     w->store = store;
     w->finish = finish;
-    w->newest = w->saving = NONE;
+    w->filling = w->newest = w->saving = w->reserving = NONE;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
     if (thread_start(w) != 0) {
@@ -127,15 +166,26 @@ enum status checkpoint_writer_open(struct checkpoint_store *store,
     return ST_OK;
 }
 
+void checkpoint_writer_reserve(struct checkpoint_writer *w,
+                               const struct checkpoint_room *room)
+{
+    pthread_mutex_lock(&w->lock);
+    w->room = *room;
+    for (int i = 0; i < SNAPSHOTS; i++)
+        w->snapshot[i].bare = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
 struct checkpoint *checkpoint_writer_begin(struct checkpoint_writer *w)
 {
     int i = 0;
 
     pthread_mutex_lock(&w->lock);
-    while (i == w->newest || i == w->saving)
+    while (i == w->newest || i == w->saving || i == w->reserving)
         i++;
-    pthread_mutex_unlock(&w->lock);
     w->filling = i;
+    pthread_mutex_unlock(&w->lock);
     return &w->snapshot[i].ck;
 }
 
@@ -143,6 +193,7 @@ void checkpoint_writer_submit(struct checkpoint_writer *w, bool save)
 {
     pthread_mutex_lock(&w->lock);
     w->newest = w->filling;
+    w->filling = NONE;
     w->snapshot[w->newest].finished = w->snapshot[w->newest].saved = false;
     w->wanted = w->wanted || save;
     pthread_cond_broadcast(&w->changed);

@@ -6,6 +6,7 @@
  * them, one that is filled, the newest whole one, and one that is being saved.
  *
  *     TRY(checkpoint_writer_open(store, &finish, &w, e));
+ *     checkpoint_writer_reserve(w, &room);
  *     after a row:
  *         ck = checkpoint_writer_begin(w);
  *         … fill …
@@ -48,6 +49,12 @@ struct checkpoint_news {
 enum status checkpoint_writer_open(struct checkpoint_store *store,
                                    checkpoint_finish *finish,
                                    struct checkpoint_writer **out, struct err *e);
+
+/* From now on, whenever nothing else is to be done, the thread gets the memory of
+ * snapshots that nobody has in hand, so that filling one for the first time takes no
+ * longer than later. */
+void checkpoint_writer_reserve(struct checkpoint_writer *w,
+                               const struct checkpoint_room *room);
 
 /* A snapshot to fill, with what it held when it was last used; the caller owns it until
  * the submit, which makes it the newest and, with `save`, asks for it to be saved. */

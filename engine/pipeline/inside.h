@@ -90,6 +90,10 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
                             const struct job *job, int64_t text_rows,
                             struct run_memory *out, struct err *e);
 
+/* Memory of a snapshot of the run, with prompts of at most `text_rows` rows. */
+struct checkpoint_room run_room(const struct pipeline *p, const struct geometry *g,
+                                int64_t text_rows);
+
 /* pipeline_plan with this cut. */
 enum status pipeline_plan_cut(struct pipeline *p, const struct job *job,
                               const struct cut *cut, struct pipeline_plan *out,

@@ -120,7 +120,9 @@ static enum status store_begin(struct keep *k, struct err *e)
     if (!k->job->resumed)
         checkpoint_clear(k->store);
     TRY(checkpoint_claim(k->store, e));
-    return checkpoint_writer_open(k->store, states_order, &k->writer, e);
+    TRY(checkpoint_writer_open(k->store, states_order, &k->writer, e));
+    checkpoint_writer_reserve(k->writer, &k->room);
+    return ST_OK;
 }
 
 static enum status newest_read(struct keep *k, struct err *e)
@@ -278,6 +280,13 @@ enum status keep_model(struct keep *k, const char *digest, const char *whole,
     snprintf(k->identity.model_digest, sizeof(k->identity.model_digest), "%s", digest);
     return k->job->resumed ? identity_match(&k->from, k->folder, &k->identity, e)
                            : ST_OK;
+}
+
+void keep_room(struct keep *k, const struct checkpoint_room *room)
+{
+    k->room = *room;
+    if (k->writer)
+        checkpoint_writer_reserve(k->writer, room);
 }
 
 static enum status rows_take(const struct checkpoint_floats *f, struct embeds_rows *out,

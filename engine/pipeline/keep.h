@@ -75,6 +75,7 @@ struct keep {
     /* seconds: of this run, of the last save asked for, of the last snapshot, and what
      * it took */
     double began, last, shot, shot_seconds;
+    struct checkpoint_room room; /* of a snapshot */
     int64_t rows_since;
     struct limit_times times;
     const struct limit *limit; /* that ends the run, or NULL */
@@ -117,6 +118,10 @@ void keep_close(struct keep *k);
  * text encoder's too; outputs name that of the launch that encoded the text. */
 enum status keep_model(struct keep *k, const char *digest, const char *whole,
                        struct err *e);
+
+/* Rank 0, before anything is loaded: what a snapshot will need, gotten by the writer's
+ * thread while the run goes on. */
+void keep_room(struct keep *k, const struct checkpoint_room *room);
 
 /* The text rows of the checkpoint, on rank 0. */
 enum status keep_embeds(const struct keep *k, struct embeds *out, struct err *e);

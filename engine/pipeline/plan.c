@@ -124,6 +124,22 @@ static size_t host_bytes(const struct pipeline *p, const struct geometry *g)
     return (size_t)(g->segments.total + 2 * g->longest) * latent;
 }
 
+struct checkpoint_room run_room(const struct pipeline *p, const struct geometry *g,
+                                int64_t text_rows)
+{
+    const struct dit_config *dit = model_dit(p->model);
+    size_t latent = (size_t)(dit->out_channels * g->height * g->width);
+    size_t text = (size_t)(text_rows * dit->text_dim);
+    bool many = g->segments.count > 1;
+    struct checkpoint_room room = {.state = (size_t)g->longest * latent,
+                                   .cond = text,
+                                   .uncond = g->guided ? text : 0,
+                                   .finished = many ? (size_t)g->segments.total * latent
+                                                    : 0};
+
+    return room;
+}
+
 enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
                             const struct job *job, int64_t text_rows,
                             struct run_memory *out, struct err *e)

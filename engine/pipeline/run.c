@@ -678,6 +678,7 @@ static int rows_ahead(const struct run *r)
 static enum status run_all(struct run *r, struct err *e)
 {
     const struct job *job = r->job;
+    struct checkpoint_room room;
 
     TRY(geometry_init(&r->g, r->p, job, world_facts(r->p->world)->size, e));
     TRY(spread_open(&r->spread, r->p->world, r->p->ops, &r->g.mesh, e));
@@ -690,6 +691,9 @@ static enum status run_all(struct run *r, struct err *e)
     if (r->g.leads)
         TRY(keep_time(&r->keep, rows_ahead(r), e));
     TRY(text_read(r, e));
+    room = run_room(r->p, &r->g, r->text_rows);
+    if (r->g.leads)
+        keep_room(&r->keep, &room);
     TRY(pipeline_load(r->p, !rows_given(r), r->events, e));
     if (r->g.leads)
         TRY(cut_take(r, e));

@@ -4,12 +4,13 @@
  *
  * 720x1280, 121 frames: four arrays [16,31,90,160]. `hold` is what a row waits for:
  * rows of tokens of the four arrays into the snapshot. `save` is what the thread does
- * after that, with its parts; the first ones of each of three snapshots touch their
- * memory for the first time. FOLDER decides which disk is measured.
+ * after that, with its parts. The snapshots' memory is reserved before, for a second,
+ * as while a model loads. FOLDER decides which disk is measured.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/checkpoint/writer.h"
 #include "engine/dit/patch.h"
@@ -91,6 +92,15 @@ static enum status save_one(struct checkpoint_writer *w, const float *rows, int 
     return ST_OK;
 }
 
+static void room_reserve(struct checkpoint_writer *w, size_t n)
+{
+    struct checkpoint_room room = {
+        .state = n, .cond = TEXT_ROWS * TEXT_WIDTH, .uncond = TEXT_ROWS * TEXT_WIDTH};
+
+    checkpoint_writer_reserve(w, &room);
+    sleep(1);
+}
+
 static enum status saves_run(const char *folder, long saves, struct err *e)
 {
     struct checkpoint_options o = CHECKPOINT_OPTIONS_DEFAULT;
@@ -109,6 +119,8 @@ static enum status saves_run(const char *folder, long saves, struct err *e)
         st = checkpoint_claim(s, e);
         if (st == ST_OK)
             st = checkpoint_writer_open(s, states_order, &w, e);
+        if (st == ST_OK)
+            room_reserve(w, n);
         for (int row = 1; row <= saves && st == ST_OK; row++)
             st = save_one(w, rows, row, e);
         checkpoint_writer_close(w);

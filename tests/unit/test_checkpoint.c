@@ -540,6 +540,45 @@ static void the_writer_saves_while_the_run_goes_on(void **state)
     rig_remove("ck");
 }
 
+/* They get their memory while nobody has them in hand; one that holds something keeps
+ * it. The third is begun only while another one is being saved. */
+static void snapshots_are_reserved(void **state)
+{
+    const struct checkpoint_room room = {100000, 2000, 0, 3000};
+    struct checkpoint_store *s = rig_store("reserved", NULL);
+    struct checkpoint *seen[2] = {NULL}, *ck;
+    struct err e = ERR_INIT;
+    struct checkpoint_writer *w;
+    int n = 0;
+
+    (void)state;
+    assert_int_equal(checkpoint_writer_open(s, NULL, &w, &e), ST_OK);
+    ck = checkpoint_writer_begin(w);
+    assert_int_equal(checkpoint_floats_size(&ck->cond, (int64_t[]){10, 1, 1, 1}, NULL),
+                     ST_OK);
+    ck->cond.data[9] = 5.0f;
+    checkpoint_writer_reserve(w, &room);
+    for (int i = 0; i < 30000 && n < 2; i++) {
+        checkpoint_writer_submit(w, false);
+        usleep(1000);
+        ck = checkpoint_writer_begin(w);
+        if (ck->x.room == 100000 && ck != seen[0])
+            seen[n++] = ck;
+    }
+    assert_int_equal(n, 2);
+    n = 0;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(seen[i]->m1.room, 100000);
+        assert_int_equal(seen[i]->uncond.room, 0);
+        assert_int_equal(seen[i]->finished.room, 3000);
+        n += seen[i]->cond.room == 10 && seen[i]->cond.data[9] == 5.0f;
+    }
+    assert_int_equal(n, 1);
+    checkpoint_writer_close(w);
+    checkpoint_store_close(s);
+    rig_remove("reserved");
+}
+
 static void three_failures_in_a_row_are_an_error(void **state)
 {
     struct fault f = {"fsync", ENOSPC, 0};
@@ -652,6 +691,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(only_what_keeps_the_video_can_be_accepted),
         cmocka_unit_test(schedules_and_texts_have_digests),
         cmocka_unit_test(the_writer_saves_while_the_run_goes_on),
+        cmocka_unit_test(snapshots_are_reserved),
         cmocka_unit_test(three_failures_in_a_row_are_an_error),
         cmocka_unit_test(the_newest_is_saved_in_a_hurry),
         cmocka_unit_test(snapshots_are_finished_once),
