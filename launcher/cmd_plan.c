@@ -22,6 +22,7 @@ static void table_print(const struct pipeline_plan *plan, const char *model,
         {"encode", plan->encode_bytes},
         {"denoise", plan->denoise_bytes},
         {"decode", plan->decode_bytes},
+        {"checkpoints", plan->checkpoint_bytes},
         {"kept through phases", plan->kept_bytes},
         {"peak of everything", plan->peak_bytes},
     };
@@ -104,6 +105,7 @@ static void json_print(const struct pipeline_plan *plan, struct json_out *out)
     json_out_int(out, "decode_tiles", plan->tiles);
     json_out_int(out, "decode_tile_width", plan->tile_width);
     json_out_int(out, "decode_tile_height", plan->tile_height);
+    json_out_int(out, "checkpoint_bytes", (int64_t)plan->checkpoint_bytes);
     json_out_int(out, "kept_bytes", (int64_t)plan->kept_bytes);
     json_out_int(out, "peak_bytes", (int64_t)plan->peak_bytes);
     json_out_string(out, "mesh", plan->mesh);

@@ -15,7 +15,7 @@
 
 #include "kernels/base/clock.h"
 
-enum { SNAPSHOTS = 3, NONE = -1 };
+enum { NONE = -1 };
 
 struct snapshot {
     struct checkpoint ck;
@@ -26,7 +26,7 @@ struct snapshot {
 struct checkpoint_writer {
     struct checkpoint_store *store;
     checkpoint_finish *finish;
-    struct snapshot snapshot[SNAPSHOTS];
+    struct snapshot snapshot[CHECKPOINT_SNAPSHOTS];
     pthread_t thread;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
@@ -71,7 +71,7 @@ static enum status snapshot_save(struct checkpoint_writer *w, struct snapshot *s
 /* Under the lock: a free snapshot without its memory, or NONE. */
 static int bare_find(const struct checkpoint_writer *w)
 {
-    for (int i = 0; i < SNAPSHOTS; i++) {
+    for (int i = 0; i < CHECKPOINT_SNAPSHOTS; i++) {
         if (w->snapshot[i].bare && i != w->filling && i != w->newest)
             return i;
     }
@@ -171,7 +171,7 @@ void checkpoint_writer_reserve(struct checkpoint_writer *w,
 {
     pthread_mutex_lock(&w->lock);
     w->room = *room;
-    for (int i = 0; i < SNAPSHOTS; i++)
+    for (int i = 0; i < CHECKPOINT_SNAPSHOTS; i++)
         w->snapshot[i].bare = true;
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
@@ -283,7 +283,7 @@ void checkpoint_writer_close(struct checkpoint_writer *w)
     pthread_join(w->thread, NULL);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);
-    for (int i = 0; i < SNAPSHOTS; i++)
+    for (int i = 0; i < CHECKPOINT_SNAPSHOTS; i++)
         checkpoint_release(&w->snapshot[i].ck);
     free(w);
 }

@@ -28,7 +28,7 @@
 
 #include "engine/checkpoint/store.h"
 
-enum { CHECKPOINT_FAILURES_MAX = 3 };
+enum { CHECKPOINT_FAILURES_MAX = 3, CHECKPOINT_SNAPSHOTS = 3 };
 
 struct checkpoint_writer;
 

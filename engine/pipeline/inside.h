@@ -79,9 +79,10 @@ struct dit_shape geometry_shape(const struct pipeline *p, const struct geometry 
 
 /* Memory of a run, in bytes; `text_rows`: tokens of the longest prompt. */
 struct run_memory {
-    size_t scratch;   /* phases take turns */
-    size_t kept;      /* contexts, and the decoder's caches of a long video */
-    size_t host;      /* latents and frames, beside the arenas */
+    size_t scratch; /* phases take turns */
+    size_t kept;    /* contexts, and the decoder's caches of a long video */
+    size_t host;    /* latents, frames and checkpoints, beside the arenas */
+    size_t checkpoints;
     size_t workspace; /* of the queue */
     size_t encode, denoise, decode;
 };

@@ -84,8 +84,10 @@ struct pipeline_plan {
     size_t encode_bytes, denoise_bytes, decode_bytes; /* activations of each phase */
     int64_t tile_height, tile_width;                  /* decoded at once, in pixels */
     int tiles;
-    size_t kept_bytes; /* what lives through phases: caches, latents, frames */
-    size_t peak_bytes; /* of everything */
+    size_t checkpoint_bytes; /* snapshots, and what saving one takes */
+    size_t kept_bytes;       /* what lives through phases: caches, latents, frames, and
+                              * checkpoints */
+    size_t peak_bytes;       /* of everything */
 };
 
 enum status pipeline_plan(struct pipeline *p, const struct job *job,

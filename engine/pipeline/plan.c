@@ -140,6 +140,19 @@ struct checkpoint_room run_room(const struct pipeline *p, const struct geometry 
     return room;
 }
 
+/* Of the leader: snapshots, HDF5's image of the one that is being saved, what is read
+ * back of it, and in a run that goes on what it goes on from. A video of one segment is
+ * saved as finished once, at its end. */
+static size_t checkpoints_bytes(const struct pipeline *p, const struct geometry *g,
+                                const struct job *job, int64_t text_rows)
+{
+    const struct checkpoint_room room = run_room(p, g, text_rows);
+    size_t one = 4 * room.state + room.cond + room.uncond + room.finished;
+    size_t copies = CHECKPOINT_SNAPSHOTS + 2 + (job->resumed ? 1 : 0);
+
+    return (copies * one + (room.finished ? 0 : room.state)) * sizeof(float);
+}
+
 enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
                             const struct job *job, int64_t text_rows,
                             struct run_memory *out, struct err *e)
@@ -160,6 +173,9 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
     out->encode += (size_t)text_bytes + ARENA_ALIGN;
     out->denoise += (size_t)text_bytes + ARENA_ALIGN;
     out->scratch = larger(out->encode, out->denoise);
+    if (g->leads)
+        out->checkpoints = checkpoints_bytes(p, g, job, text_rows);
+    out->host += out->checkpoints;
     return g->leads ? film_bytes(p, g, job, out, e) : ST_OK;
 }
 
@@ -214,6 +230,7 @@ static void plan_fill(const struct pipeline *p, const struct geometry *g,
     out->tile_height = tile.height;
     out->tile_width = tile.width;
     out->tiles = cut_count(&shape, &g->cut);
+    out->checkpoint_bytes = memory->checkpoints;
     out->kept_bytes = memory->kept + memory->host;
     out->peak_bytes = out->kept_bytes + memory->scratch + memory->workspace +
                       out->weight_bytes[0] + out->weight_bytes[1] +

@@ -33,6 +33,12 @@ is "segments of a long video" "$(number segments)" 2
 is "rows of a long video" "$(number rows)" 16
 is "latent frames of a long video" "$(number latent_frames)" 8
 
+# Three snapshots, an image and a second reading: four latents of a segment, the finished
+# ones, and texts.
+at_least "checkpoints" "$(number checkpoint_bytes)" $((5 * (4 * 5 + 8) * 16 * 2 * 4 * 4))
+at_least "what is kept has checkpoints in it" "$(number kept_bytes)" \
+    $(($(number checkpoint_bytes) + 1))
+
 # Weights in fp32 or as stored: never less than the parameters in 16 bits.
 plan_of --model wan --size 48x32 --num_frames 9
 bytes=$(($(number dit_weight_bytes) + $(number text_weight_bytes) + $(number vae_weight_bytes)))

@@ -474,6 +474,48 @@ static void count_run(const char *model, struct job *job)
     assert_int_equal(allocations, 0);
 }
 
+/* Three snapshots, and an image and a second reading while one is saved: each has four
+ * arrays of the solver's state and two texts. A run that goes on holds what it began
+ * with, a video of several segments those that are finished. */
+static void checkpoints_are_planned(void **state)
+{
+    struct engine_options o = {
+        .backend = (char[]){"cpu"}, .threads = 2, .vae_chunk = 1};
+    struct job job = golden_job();
+    struct pipeline_plan plain, resumed, many;
+    const struct dit_config *dit;
+    struct err e = ERR_INIT;
+    struct pipeline *p;
+    size_t latent, texts;
+
+    (void)state;
+    job.num_frames = 17;
+    assert_int_equal(world_open(&o.world, &e), ST_OK);
+    o.model = (char *)(uintptr_t)scratch_path(&dir, "forcing");
+    assert_int_equal(pipeline_open(&o, &p, &e), ST_OK);
+    dit = pipeline_dit(p);
+    assert_int_equal(pipeline_plan(p, &job, &plain, &e), ST_OK);
+    latent = sizeof(float) *
+             (size_t)(dit->out_channels * plain.latent_height * plain.latent_width);
+    texts = 2 * sizeof(float) * (size_t)(dit->text_len * dit->text_dim);
+    assert_int_equal(plain.latent_frames, 5);
+    assert_int_equal(plain.checkpoint_bytes, 5 * (4 * 5 * latent + texts) + 5 * latent);
+    assert_true(plain.kept_bytes > plain.checkpoint_bytes);
+    job.resumed = true;
+    assert_int_equal(pipeline_plan(p, &job, &resumed, &e), ST_OK);
+    assert_int_equal(resumed.checkpoint_bytes - plain.checkpoint_bytes,
+                     4 * 5 * latent + texts);
+    job.resumed = false;
+    job.num_frames = 29;
+    job.base_num_frames = 17;
+    job.overlap_history = 5;
+    assert_int_equal(pipeline_plan(p, &job, &many, &e), ST_OK);
+    assert_int_equal(many.latent_frames, 8);
+    assert_int_equal(many.checkpoint_bytes, 5 * ((4 * 5 + 8) * latent + texts));
+    pipeline_close(p);
+    world_close(o.world);
+}
+
 static void sampling_does_not_allocate(void **state)
 {
     struct job plain = golden_job(), forcing = golden_job();
@@ -553,6 +595,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(equals_reference),
         cmocka_unit_test(layouts_and_names_do_not_matter),
         cmocka_unit_test(long_video_equals_reference),
+        cmocka_unit_test(checkpoints_are_planned),
         cmocka_unit_test(sampling_does_not_allocate),
         cmocka_unit_test(noised_prefix_does_not_allocate),
     };
