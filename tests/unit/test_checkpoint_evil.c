@@ -241,11 +241,6 @@ static void text(hid_t f, const char *object, const char *name, size_t bytes)
     free(v);
 }
 
-static void large_config(hid_t f)
-{
-    text(f, "job", "config", 1 << 20);
-}
-
 /* More than the child may hold, unless a sanitizer lifts that limit. */
 static void huge_config(hid_t f)
 {
@@ -376,7 +371,6 @@ static const struct evil {
     {counter_long, "counts 5 frames"},
     {counter_negative, "'sampler/counter' is -1 at frame 1"},
     {counter_large, "'sampler/counter' is 9223372036854775807 at frame 1"},
-    {large_config, "attribute 'config' has 1048576 bytes, 65536 at most"},
     {huge_config, "cannot read '"},
     {long_config, "'config' has 65537 bytes"},
     {long_digest, "'model_digest'"},
