@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/checkpoint/stuck.h"
 #include "kernels/base/json.h"
 
 enum { GENERATIONS_MAX = 4096, DIGITS_MAX = 9, NUMBER_MAX = 999999999 };
@@ -184,7 +185,8 @@ static void leftovers_remove(const struct checkpoint_store *s)
 
     while (dir && (entry = readdir(dir))) {
         if ((strncmp(entry->d_name, ".ck-", 4) == 0 ||
-             strncmp(entry->d_name, ".owner-", 7) == 0) &&
+             strncmp(entry->d_name, ".owner-", 7) == 0 ||
+             strncmp(entry->d_name, "." STUCK_FILE "-", 7) == 0) &&
             ends_with(entry->d_name, ".tmp"))
             unlinkat(s->fd, entry->d_name, 0);
     }
@@ -216,6 +218,7 @@ void checkpoint_clear(struct checkpoint_store *s)
     }
     generations_release(&all);
     unlinkat(s->fd, "owner", 0);
+    stuck_remove(s);
     s->n_good = 0;
 }
 
@@ -226,8 +229,8 @@ bool folder_sync(const struct checkpoint_store *s)
 
 /* ---- owner ----------------------------------------------------------------------- */
 
-/* What an open owner file says, in as many reads as it takes. */
-static bool owner_fill(int fd, char out[OWNER_BYTES])
+/* What an open file says, in as many reads as it takes. */
+static bool text_fill(int fd, char out[OWNER_BYTES])
 {
     size_t at = 0;
     ssize_t n;
@@ -238,21 +241,27 @@ static bool owner_fill(int fd, char out[OWNER_BYTES])
     return n == 0;
 }
 
-/* What the owner file says; "" when it is not there or a link. A disk that does not
- * answer is not another owner. */
-static enum status owner_read(const struct checkpoint_store *s, char out[OWNER_BYTES],
-                              struct err *e)
+enum status folder_get(const struct checkpoint_store *s, const char *name,
+                       char out[OWNER_BYTES], struct err *e)
 {
-    int fd = openat(s->fd, "owner", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    bool fine = fd < 0 ? errno == ENOENT || errno == ELOOP : owner_fill(fd, out);
+    int fd = openat(s->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    bool fine = fd < 0 ? errno == ENOENT || errno == ELOOP : text_fill(fd, out);
 
     if (!fine)
-        err_set(e, ST_RESOURCE, "cannot read '%s/owner': %s", s->path, strerror(errno));
+        err_set(e, ST_RESOURCE, "cannot read '%s/%s': %s", s->path, name,
+                strerror(errno));
     if (fd >= 0)
         close(fd);
     else
         out[0] = '\0';
     return fine ? ST_OK : ST_RESOURCE;
+}
+
+/* A disk that does not answer is not another owner. */
+static enum status owner_read(const struct checkpoint_store *s, char out[OWNER_BYTES],
+                              struct err *e)
+{
+    return folder_get(s, "owner", out, e);
 }
 
 enum status owner_check(const struct checkpoint_store *s, struct err *e)
@@ -315,21 +324,22 @@ static enum status owner_text(struct checkpoint_store *s, struct err *e)
     return fits ? ST_OK : err_set(e, ST_RESOURCE, "no memory to own '%s'", s->path);
 }
 
-static enum status owner_write(const struct checkpoint_store *s, struct err *e)
+enum status folder_put(const struct checkpoint_store *s, const char *name,
+                       const char *text, struct err *e)
 {
-    size_t bytes = strlen(s->owner);
+    size_t bytes = strlen(text);
     char temp[64];
     bool fine;
     int fd;
 
-    snprintf(temp, sizeof(temp), ".owner-i%lld-%lld.tmp", (long long)s->incarnation,
+    snprintf(temp, sizeof(temp), ".%s-i%lld-%lld.tmp", name, (long long)s->incarnation,
              (long long)getpid());
     fd = openat(s->fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                 0600);
-    fine = fd >= 0 && write(fd, s->owner, bytes) == (ssize_t)bytes && fsync(fd) == 0 &&
-           renameat(s->fd, temp, s->fd, "owner") == 0 && folder_sync(s);
+    fine = fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes && fsync(fd) == 0 &&
+           renameat(s->fd, temp, s->fd, name) == 0 && folder_sync(s);
     if (!fine) {
-        err_set(e, ST_RESOURCE, "cannot write '%s/owner': %s", s->path,
+        err_set(e, ST_RESOURCE, "cannot write '%s/%s': %s", s->path, name,
                 strerror(errno));
         unlinkat(s->fd, temp, 0);
     }
@@ -357,7 +367,7 @@ enum status checkpoint_claim(struct checkpoint_store *s, struct err *e)
                        s->path, NUMBER_MAX);
     s->incarnation++;
     TRY(owner_text(s, e));
-    return owner_write(s, e);
+    return folder_put(s, "owner", s->owner, e);
 }
 
 int64_t checkpoint_incarnation(const struct checkpoint_store *s)

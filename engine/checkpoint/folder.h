@@ -17,7 +17,8 @@ struct generations {
     int n;
 };
 
-enum { GOOD_MAX = 64, OWNER_BYTES = 512 };
+/* OWNER_BYTES is enough for either of the folder's small files. */
+enum { GOOD_MAX = 64, OWNER_BYTES = 1024 };
 
 struct checkpoint_store {
     char *path; /* as the user wrote it, for messages */
@@ -47,6 +48,13 @@ void generation_good(struct checkpoint_store *s, const struct generation *g);
 
 /* Remove what `keep` newer valid ones of this store make dispensable. */
 enum status generations_retire(struct checkpoint_store *s, struct err *e);
+
+/* A small file of the folder, "" when it is not there or a link; what does not fit is
+ * cut. And put one in its place, whole or not at all, synced, 0600. */
+enum status folder_get(const struct checkpoint_store *s, const char *name,
+                       char out[OWNER_BYTES], struct err *e);
+enum status folder_put(const struct checkpoint_store *s, const char *name,
+                       const char *text, struct err *e);
 
 /* Is the owner file still ours? */
 enum status owner_check(const struct checkpoint_store *s, struct err *e);

@@ -236,6 +236,8 @@ static enum status file_save(struct save *v, struct checkpoint_saved *told,
     if (!v->s->hurry)
         TRY(generations_retire(v->s, e));
     memcpy(told->name, v->name, sizeof(told->name));
+    told->segment = v->g.segment;
+    told->row = v->g.row;
     told->bytes = (int64_t)v->bytes;
     told->build_seconds = t[1] - t[0];
     told->write_seconds = t[2] - t[1];

@@ -3,6 +3,7 @@
  *
  *     checkpoints/
  *         owner                       who may write
+ *         stuck                       restarts that failed alike (stuck.h)
  *         ck-0003-0017-i2.h5          segment 3, row 17 done, written by incarnation 2
  *         .ck-0003-0019-i2.h5.tmp     being written; never read
  *
@@ -87,7 +88,7 @@ void checkpoint_hurry(struct checkpoint_store *s);
 /* What a save did, in one line's worth of numbers. */
 struct checkpoint_saved {
     char name[CHECKPOINT_NAME_BYTES];
-    int64_t bytes;
+    int64_t segment, row, bytes;
     double build_seconds, write_seconds, verify_seconds, sync_seconds;
     bool tight; /* less than twice the room that it took was left before */
 };

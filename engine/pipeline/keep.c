@@ -172,6 +172,30 @@ static enum status others_refuse(struct keep *k, struct err *e)
                    k->folder, k->job->output);
 }
 
+static bool is_later(int64_t segment, int64_t row, const struct stuck *s)
+{
+    return segment != s->segment ? segment > s->segment : row > s->row;
+}
+
+/* Restarts that only end where the last ones ended are no way on. */
+static enum status stuck_refuse(const struct keep *k, struct err *e)
+{
+    struct stuck s;
+
+    if (!k->store)
+        return ST_OK;
+    stuck_read(k->store, &s);
+    if (s.restarts < STUCK_RESTARTS_MAX ||
+        is_later(k->from.segment, k->from.rows_done, &s))
+        return ST_OK;
+    return err_set(
+        e, s.code == status_exit_code(ST_DEVICE) ? ST_DEVICE : ST_RESOURCE,
+        "no progress: %lld restarts in a row ended at row %lld of segment %lld with "
+        "code %lld (%s); remove '%s/" STUCK_FILE "' to try again",
+        (long long)s.restarts, (long long)s.row, (long long)s.segment + 1,
+        (long long)s.code, s.reason, k->folder);
+}
+
 enum status keep_check(const struct job *job, const char *config, struct err *e)
 {
     struct keep k = {.job = job};
@@ -185,6 +209,8 @@ enum status keep_check(const struct job *job, const char *config, struct err *e)
     k.identity.accept = job->accept_change;
     if (st == ST_OK && job->resumed)
         st = identity_match(&k.from, k.folder, &k.identity, e);
+    if (st == ST_OK && job->resumed)
+        st = stuck_refuse(&k, e);
     keep_close(&k);
     return st;
 }
@@ -230,6 +256,7 @@ static enum status leader_open(struct keep *k, struct err *e)
     if (every_given(k) || k->job->resumed)
         TRY(store_begin(k, e));
     if (k->job->resumed) {
+        stuck_read(k->store, &k->stuck);
         leftovers_remove(k->job);
         from_tell(k);
     }
@@ -258,6 +285,8 @@ enum status keep_open(struct keep *k, struct world *world, const struct job *job
     k->segment = place[0];
     k->row = place[1];
     k->final = place[2];
+    k->at_segment = k->segment;
+    k->at_row = k->row;
     return ST_OK;
 }
 
@@ -419,6 +448,7 @@ enum status keep_ask(struct keep *k, int row, enum keep_what *what, int *why,
     }
     *what = (enum keep_what)mine.what;
     k->rows_since++;
+    k->at_row = row;
     return ST_OK;
 }
 
@@ -446,6 +476,15 @@ void keep_row(struct keep *k, double seconds)
 
 /* ---- saving ---------------------------------------------------------------------- */
 
+/* The run is past the row at which restarts have ended. */
+static void stuck_pass(const struct keep *k, const struct checkpoint_saved *saved)
+{
+    const struct stuck *s = &k->stuck;
+
+    if (s->restarts && is_later(saved->segment, saved->row, s))
+        stuck_remove(k->store);
+}
+
 static enum status news_tell(struct keep *k, enum status st,
                              const struct checkpoint_news *news)
 {
@@ -453,6 +492,7 @@ static enum status news_tell(struct keep *k, enum status st,
 
     if (news->saved) {
         limit_save(&k->times, news->seconds);
+        stuck_pass(k, &news->last);
         snprintf(line, sizeof(line), "checkpoint %s: %.1f MiB in %.0f ms%s",
                  news->last.name, (double)news->last.bytes / (1 << 20),
                  1000.0 * news->seconds,
@@ -636,9 +676,11 @@ enum status keep_finished(struct keep *k, int segment, int finished, int rows,
                           struct err *e)
 {
     bool last = segment == k->segments;
-    struct keep_place p = {
-        .segment = last ? segment - 1 : segment, .rows = rows, .finished = finished};
+    int place = last ? segment - 1 : segment;
+    struct keep_place p = {.segment = place, .rows = rows, .finished = finished};
 
+    k->at_segment = place;
+    k->at_row = last ? rows : 0;
     return between_keep(k, &p, last, e);
 }
 
@@ -649,6 +691,14 @@ enum status keep_wait(struct keep *k, struct err *e)
     if (!k->writer)
         return ST_OK;
     return news_tell(k, checkpoint_writer_wait(k->writer, &news, e), &news);
+}
+
+void keep_failed(struct keep *k, enum status st, const struct err *e)
+{
+    if ((st != ST_RESOURCE && st != ST_DEVICE) || !k->job->resumed || !k->writer ||
+        (k->events.stop && *k->events.stop))
+        return;
+    stuck_add(k->store, k->at_segment, k->at_row, status_exit_code(st), e->text, NULL);
 }
 
 /* ---- the end --------------------------------------------------------------------- */

@@ -24,6 +24,7 @@
 #include <signal.h>
 
 #include "engine/checkpoint/identity.h"
+#include "engine/checkpoint/stuck.h"
 #include "engine/checkpoint/writer.h"
 #include "engine/dit/patch.h"
 #include "engine/pipeline/embeds.h"
@@ -63,7 +64,9 @@ struct keep {
     struct keep_word *words; /* [world size] */
     /* where the run goes on: on every rank; (0, 0) for a new one */
     int64_t segment, row;
-    bool final; /* all segments are finished */
+    int64_t at_segment, at_row; /* that is not done */
+    struct stuck stuck;         /* rank 0: how restarts before this one ended */
+    bool final;                 /* all segments are finished */
     char from_name[CHECKPOINT_NAME_BYTES];
     struct checkpoint from; /* rank 0; arrays are there until the run is under way */
     /* of rank 0 */
@@ -169,6 +172,11 @@ enum status keep_end(struct keep *k, double seconds, enum keep_what what,
 enum status keep_encoded(struct keep *k, int rows, struct err *e);
 enum status keep_finished(struct keep *k, int segment, int finished, int rows,
                           struct err *e);
+
+/* Rank 0: a run that goes on has ended with `st`, for what `e` says. Errors that
+ * another restart may run into again are counted (stuck.h), unless it was told to stop;
+ * two in a row at the same row, and keep_check refuses the next. */
+void keep_failed(struct keep *k, enum status st, const struct err *e);
 
 /* Rank 0: wait until what has been asked for is saved; for a run that ends. */
 enum status keep_wait(struct keep *k, struct err *e);

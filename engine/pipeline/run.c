@@ -378,6 +378,7 @@ static enum status segment_run(struct run *r, int i, struct err *e)
     };
 
     r->at.segment = i;
+    r->keep.at_segment = i;
     stage_set(r, HALT_ROWS);
     TRY(segment_start(r, i, e));
     TRY(denoise_segment(&a, &r->scratch, r->segment, e));
@@ -751,6 +752,8 @@ enum status pipeline_run(struct pipeline *p, const struct job *job,
     st = run_all(&r, e);
     if (!world_torn(p->world))
         st = world_agree(p->world, st, e);
+    if (r.g.leads)
+        keep_failed(&r.keep, st, e);
     run_release(&r);
     return st;
 }
