@@ -695,7 +695,7 @@ enum status keep_wait(struct keep *k, struct err *e)
 
 void keep_failed(struct keep *k, enum status st, const struct err *e)
 {
-    if ((st != ST_RESOURCE && st != ST_DEVICE) || !k->job->resumed || !k->writer ||
+    if (!k->writer || !k->job->resumed || (st != ST_RESOURCE && st != ST_DEVICE) ||
         (k->events.stop && *k->events.stop))
         return;
     stuck_add(k->store, k->at_segment, k->at_row, status_exit_code(st), e->text, NULL);
