@@ -88,6 +88,13 @@ if [ ! -e got.y4m ]; then
     is "another ring degree: exit code" $? 3
     grep -q "^framefleet: .*another ring degree.*--accept_change ring" "$root/err" && ok ||
         not_ok "another ring degree" "not said"
+    # What rank 0 alone refuses before it opens the checkpoints ends all ranks with it.
+    newest=$(ls got.y4m.checkpoints/ck-*.h5 | tail -1 | sed 's/.*ck-\([0-9]*-[0-9]*\)-.*/\1/')
+    printf '{"segment":%d,"row":%d,"code":5,"restarts":2,"reason":"x"}' \
+        "$((10#${newest%-*}))" "$((10#${newest#*-}))" >got.y4m.checkpoints/stuck
+    ranks 2 resume got.y4m
+    once "no progress" 5 "no progress: 2 restarts in a row"
+    rm got.y4m.checkpoints/stuck
     makes_on 2 resume got.y4m --mesh g1u1r2 --accept_change ring
     grep -q "^warning: .*mesh 'g1u1r1', this is 'g1u1r2': accepted" "$root/err" && ok ||
         not_ok "ring accepted" "no warning"
