@@ -64,7 +64,10 @@ is "under nohup" "$how" "exit 0"
 
 # ---- in the middle of something that takes long
 
-SLOW=(--model wan --prompt x --size 640x368 --num_frames 33 --guidance_scale 1)
+# One thread, so that more cores do not make it short.
+SLOW=(--model wan --prompt x --size 640x368 --num_frames 33 --guidance_scale 1 --threads 1)
+# Its rows take several times what passes until the second of two signals.
+SLOW_ROWS=("${SLOW[@]}" --steps 3 --size 832x480 --num_frames 65)
 
 # during WORD OUTPUT SIGNALS... -- ARGS: start in the background, wait for WORD, send the
 # signals two seconds apart; $code and ../err
@@ -87,7 +90,7 @@ during()
         kill -0 $started 2>/dev/null || break
         sleep 0.02
     done
-    sleep 0.5
+    sleep 0.3
     for signal in "${sent[@]}"; do
         kill -s "$signal" $started 2>/dev/null
         sleep 2
@@ -103,7 +106,7 @@ left()
 }
 
 # TERM in the middle of a row: the row before is saved, and the row is not waited for.
-during "denoise 1/" slow.y4m TERM -- generate "${SLOW[@]}" --steps 3 --size 832x480
+during "denoise 1/" slow.y4m TERM -- generate "${SLOW_ROWS[@]}"
 is "TERM in a row: exit code" "$code" 75
 is "TERM in a row: not waited for" "$(grep -c '^denoise' "$root/err")" 1
 is "TERM in a row: says which" "$(grep '^framefleet' "$root/err")" \
@@ -112,7 +115,7 @@ left "TERM in a row" "slow.y4m.checkpoints "
 ls slow.y4m.checkpoints | grep -q '^ck-0000-0001-i1' && ok || not_ok "TERM in a row" "row 1 is not saved"
 
 # USR1 waits for the row, TERM behind it does not.
-during "denoise 1/" slow.y4m USR1 TERM -- generate "${SLOW[@]}" --steps 3 --size 832x480
+during "denoise 1/" slow.y4m USR1 TERM -- generate "${SLOW_ROWS[@]}"
 is "USR1, then TERM: exit code" "$code" 75
 is "USR1, then TERM: rows" "$(ls slow.y4m.checkpoints | grep -c '^ck-0000-0001-i1')" 1
 
@@ -126,7 +129,7 @@ for output in slow.y4m slow.pngs/; do
 done
 
 # A second signal of the same kind ends the process at once.
-during "denoise 1/" slow.y4m USR1 USR1 -- generate "${SLOW[@]}" --steps 3 --size 832x480
+during "denoise 1/" slow.y4m USR1 USR1 -- generate "${SLOW_ROWS[@]}"
 is "USR1 twice: exit code" "$code" 138
 
 # What killed runs leave goes when the run goes on, and nothing of others.
