@@ -4,60 +4,44 @@
  * left at 0 and 1: made-up latents have them. */
 #include "engine/bench/inside.h"
 
+/* What all transformers and text encoders of the family have. */
+#define WAN_COMMON                                                           \
+    .in_channels = 16, .out_channels = 16, .freq_dim = 256, .text_len = 512, \
+    .eps = 1e-6f
+#define UMT5_COMMON .head_dim = 64, .buckets = 32, .max_distance = 128, .eps = 1e-6f
+
 static const struct dit_config dit_of[] = {
     [BENCH_14B] = {.family = FAMILY_SKYREELS,
                    .dim = 5120,
                    .ffn_dim = 13824,
                    .heads = 40,
                    .layers = 40,
-                   .in_channels = 16,
-                   .out_channels = 16,
-                   .freq_dim = 256,
                    .text_dim = 4096,
-                   .text_len = 512,
-                   .eps = 1e-6f},
+                   WAN_COMMON},
     [BENCH_1_3B] = {.family = FAMILY_WAN,
                     .dim = 1536,
                     .ffn_dim = 8960,
                     .heads = 12,
                     .layers = 30,
-                    .in_channels = 16,
-                    .out_channels = 16,
-                    .freq_dim = 256,
                     .text_dim = 4096,
-                    .text_len = 512,
-                    .eps = 1e-6f},
+                    WAN_COMMON},
     [BENCH_TINY] = {.family = FAMILY_WAN,
                     .dim = 256,
                     .ffn_dim = 512,
                     .heads = 4,
                     .layers = 2,
-                    .in_channels = 16,
-                    .out_channels = 16,
-                    .freq_dim = 256,
                     .text_dim = 128,
-                    .text_len = 512,
-                    .eps = 1e-6f},
+                    WAN_COMMON},
 };
 
 static const struct text_config umt5_xxl = {.vocab = 256384,
                                             .dim = 4096,
-                                            .head_dim = 64,
                                             .heads = 64,
                                             .ffn_dim = 10240,
                                             .layers = 24,
-                                            .buckets = 32,
-                                            .max_distance = 128,
-                                            .eps = 1e-6f};
-static const struct text_config umt5_tiny = {.vocab = 1000,
-                                             .dim = 128,
-                                             .head_dim = 64,
-                                             .heads = 2,
-                                             .ffn_dim = 256,
-                                             .layers = 2,
-                                             .buckets = 32,
-                                             .max_distance = 128,
-                                             .eps = 1e-6f};
+                                            UMT5_COMMON};
+static const struct text_config umt5_tiny = {
+    .vocab = 1000, .dim = 128, .heads = 2, .ffn_dim = 256, .layers = 2, UMT5_COMMON};
 
 static struct vae_config vae_of(int64_t base_dim)
 {
