@@ -209,6 +209,28 @@ reached()
 
 GOT='"save_latents": "got.h5"'
 
+# to_halt [MORE]: a job, with more of JSON, of which a rank is halted late
+to_halt()
+{
+    job job.json got.y4m ", $GOT${1:-}"
+    echo $ROWS >halt_at
+}
+
+# told_to_stop ID: by a signal, which the halted rank waits for
+told_to_stop()
+{
+    scancel --signal=USR1 "$1"
+    go_on 10
+}
+
+# came_back CODE RESTARTS: it went on from a checkpoint, to the end
+came_back()
+{
+    ends "$id" COMPLETED "$1" "$2"
+    log_has "going on from ck-"
+    reached
+}
+
 # ---- scenarios -----------------------------------------------------------------------
 
 # The time limit comes near, Slurm signals, the job runs again: nobody does anything.
@@ -216,14 +238,11 @@ GOT='"save_latents": "got.h5"'
 limit()
 {
     site "launcher=$1"
-    job job.json got.y4m ", $GOT"
-    echo $ROWS >halt_at
+    to_halt
     batch --time=4 --signal=USR1@220 "${@:2}" slurm/generate.sbatch job.json
     halted
     go_on 10
-    ends "$id" COMPLETED 0 1+
-    log_has "going on from ck-"
-    reached
+    came_back 0 1+
 }
 limit_srun() { limit srun -p main -w n1; }
 limit_mpirun() { limit mpirun -p main -w 'n[2-3]' -N 2 --ntasks-per-node=1 --gpus-per-node=1; }
@@ -234,31 +253,24 @@ guard()
     local end
 
     site
-    job job.json got.y4m ", $GOT"
-    echo $ROWS >halt_at
+    to_halt
     batch --time=2 --signal=USR1@0 slurm/generate.sbatch job.json
     halted
     end=$(($(date +%s) + 75))
     until [ "$(date +%s)" -ge $end ]; do sleep 1; done
     go_on
-    ends "$id" COMPLETED 0 1+
-    log_has "going on from ck-"
-    reached
+    came_back 0 1+
 }
 
 # mpirun passes on the signal that ranks have also got from Slurm: still one stop.
 mpirun_twice()
 {
     site "launcher=mpirun"
-    job job.json got.y4m ", $GOT"
-    echo $ROWS >halt_at
+    to_halt
     batch slurm/generate.sbatch job.json
     halted
-    scancel --signal=USR1 "$id"
-    go_on 10
-    ends "$id" COMPLETED 0 1
-    log_has "going on from ck-"
-    reached
+    told_to_stop "$id"
+    came_back 0 1
 }
 
 # A job of more weight takes the node; ours comes back by itself. Under srun there is time
@@ -268,8 +280,7 @@ preempt()
     local node=$1 urgent
 
     site "launcher=$2"
-    job job.json got.y4m ", $GOT${4:-}"
-    echo $ROWS >halt_at
+    to_halt "${4:-}"
     batch -p main -w "$node" slurm/generate.sbatch job.json
     "$3"
     urgent=$(sbatch --parsable -p urgent -w "$node" --exclusive --output=/dev/null \
@@ -287,31 +298,24 @@ preempt_mpirun() { preempt n5 mpirun halted_late ', "checkpoint_every": 1'; }
 asks()
 {
     site
-    job job.json got.y4m ", $GOT"
-    echo $ROWS >halt_at
+    to_halt
     batch slurm/generate.sbatch job.json
     halted
-    scancel --signal=USR1 "$id"
-    go_on 10
-    ends "$id" COMPLETED 0 1
-    log_has "going on from ck-"
-    reached
+    told_to_stop "$id"
+    came_back 0 1
 }
 
 asks_once()
 {
     site "max_restarts=1"
-    job job.json got.y4m ", $GOT"
-    echo $ROWS >halt_at
+    to_halt
     batch slurm/generate.sbatch job.json
     halted
-    scancel --signal=USR1 "$id"
-    go_on 10
+    told_to_stop "$id"
     started 2
     echo $ROWS >halt_at
     halted
-    scancel --signal=USR1 "$id"
-    go_on 10
+    told_to_stop "$id"
     ends "$id" FAILED 1 1
     log_has "not finished after 1 restarts"
     makes resume got.y4m
@@ -322,8 +326,7 @@ asks_once()
 killed()
 {
     site
-    job job.json got.y4m ", $GOT, \"checkpoint_every\": 1"
-    echo $ROWS >halt_at
+    to_halt ', "checkpoint_every": 1'
     batch slurm/generate.sbatch job.json
     halted_late
     kill -KILL "$rank"
@@ -354,8 +357,7 @@ refused_job()
 cancelled()
 {
     site
-    job job.json got.y4m ", $GOT"
-    echo $ROWS >halt_at
+    to_halt
     batch slurm/generate.sbatch job.json
     halted
     is "core files" "$(awk '/core file/ { print $5 }' "/proc/$rank/limits")" 0
@@ -366,9 +368,7 @@ cancelled()
         not_ok cancelled "no checkpoint"
     is "secrets" "$(grep -rlaF -- "$TOKEN" got.y4m.checkpoints ./*.log)" ""
     batch slurm/generate.sbatch job.json
-    ends "$id" COMPLETED 0 0
-    log_has "going on from ck-"
-    reached
+    came_back 0 0
 }
 
 # A clean environment; and what was planted in the dirty one is named, not shown.
@@ -401,15 +401,13 @@ chain()
     local ids
 
     site
-    job job.json got.y4m ", $GOT"
-    echo $ROWS >halt_at
+    to_halt
     bash slurm/chain.sbatch 3 --time=30 -N 1 --ntasks-per-node=2 --gpus-per-node=2 -- \
         job.json 2>err
     read -r -d '' -a ids <job.json.links
     is "links" "${#ids[@]}" 3
     halted
-    scancel --signal=USR1 "${ids[0]}"
-    go_on 10
+    told_to_stop "${ids[0]}"
     ends "${ids[0]}" COMPLETED 0 0
     ends "${ids[1]}" COMPLETED 0 0
     slurm_says "${ids[2]}" CANCELLED && ok || not_ok chain "the last link is not cancelled"
