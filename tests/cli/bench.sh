@@ -4,7 +4,7 @@
 
 B=(bench --shape tiny --size 48x32 --num_frames 5 --repeats 2 --steps 3 --threads 1)
 
-number()
+result()
 {
     "$PROBE" json bench.json "$1"
 }
@@ -18,46 +18,46 @@ bench_of()
 
 for precision in fp32 bf16 fp8 int8; do
     bench_of --precision $precision --parts forward,vae,text,load
-    is "$precision: tokens" "$(number tokens)" 12
-    is "$precision: mesh" "$(number mesh)" g1u1r1
+    is "$precision: tokens" "$(result tokens)" 12
+    is "$precision: mesh" "$(result mesh)" g1u1r1
     for part in forward vae text load; do
-        at_least "$precision: $part takes time" "$(number $part.median_seconds)" 0.000001
-        at_least "$precision: $part holds weights" "$(number $part.weight_bytes)" 1000
-        at_least "$precision: the slowest $part" "$(number $part.max_seconds)" \
-            "$(number $part.min_seconds)"
+        at_least "$precision: $part takes time" "$(result $part.median_seconds)" 0.000001
+        at_least "$precision: $part holds weights" "$(result $part.weight_bytes)" 1000
+        at_least "$precision: the slowest $part" "$(result $part.max_seconds)" \
+            "$(result $part.min_seconds)"
     done
-    is "$precision: estimated" "$(number end_to_end.how)" estimated
-    at_least "$precision: linear" "$(number forward.split_seconds.linear)" 0.000001
-    at_least "$precision: attention" "$(number forward.split_seconds.attention)" 0.000001
-    at_least "$precision: decoding" "$(number vae.split_seconds.convolution)" 0.000001
+    is "$precision: estimated" "$(result end_to_end.how)" estimated
+    at_least "$precision: linear" "$(result forward.split_seconds.linear)" 0.000001
+    at_least "$precision: attention" "$(result forward.split_seconds.attention)" 0.000001
+    at_least "$precision: decoding" "$(result vae.split_seconds.convolution)" 0.000001
 done
 
 # ---- sums
 
 bench_of
-awk -v whole="$(number end_to_end.seconds)" -v f="$(number forward.median_seconds)" \
-    -v v="$(number vae.median_seconds)" -v t="$(number text.median_seconds)" \
+awk -v whole="$(result end_to_end.seconds)" -v f="$(result forward.median_seconds)" \
+    -v v="$(result vae.median_seconds)" -v t="$(result text.median_seconds)" \
     'BEGIN { d = whole - (2 * t + 6 * f + v); exit !(d < 1e-6 && d > -1e-6) }' && ok ||
     not_ok "the whole" "is not its parts"
 is "no load unless asked" "$("$PROBE" json bench.json load.median_seconds 2>/dev/null)" "?"
 bench_of --no-guidance
-awk -v whole="$(number end_to_end.seconds)" -v f="$(number forward.median_seconds)" \
-    -v v="$(number vae.median_seconds)" -v t="$(number text.median_seconds)" \
+awk -v whole="$(result end_to_end.seconds)" -v f="$(result forward.median_seconds)" \
+    -v v="$(result vae.median_seconds)" -v t="$(result text.median_seconds)" \
     'BEGIN { d = whole - (t + 3 * f + v); exit !(d < 1e-6 && d > -1e-6) }' && ok ||
     not_ok "the unguided whole" "is not its parts"
 bench_of --end_to_end
-is "measured" "$(number end_to_end.how)" measured
+is "measured" "$(result end_to_end.how)" measured
 bench_of --parts forward
 is "no whole of a part" "$("$PROBE" json bench.json end_to_end.how 2>/dev/null)" "?"
 
 # Work and memory follow the layers; shared blocks take the memory of one.
-flop=$(number forward.flop)
-bytes=$(number forward.weight_bytes)
+flop=$(result forward.flop)
+bytes=$(result forward.weight_bytes)
 bench_of --parts forward --layers 8
-at_least "work of more layers" "$(number forward.flop)" "$(awk -v x="$flop" 'BEGIN { print 2 * x }')"
-at_least "weights of more layers" "$(number forward.weight_bytes)" "$((bytes + 1))"
+at_least "work of more layers" "$(result forward.flop)" "$(awk -v x="$flop" 'BEGIN { print 2 * x }')"
+at_least "weights of more layers" "$(result forward.weight_bytes)" "$((bytes + 1))"
 bench_of --parts forward --layers 8 --share_blocks
-at_least "weights of shared layers" "$bytes" "$(($(number forward.weight_bytes) + 1))"
+at_least "weights of shared layers" "$bytes" "$(($(result forward.weight_bytes) + 1))"
 
 # ---- the table
 

@@ -15,6 +15,7 @@
 #     same NAME A B          two files hold the same bytes
 #     is NAME GOT WANTED     two texts are equal
 #     psnr A B               decibels between two videos
+#     plan_of ARGS...        the plan, and with `number KEY` a figure of it
 #     skip NAME REASON
 #
 # After a refusal there must be one line on stderr, which begins with "framefleet: ", no
@@ -134,6 +135,18 @@ makes()
         return 1
     fi
     ok
+}
+
+number()
+{
+    "$PROBE" json plan.json "$1"
+}
+
+plan_of()
+{
+    run plan "$@" --json
+    is "plan $*" "$code" 0
+    cp "$root/out" plan.json
 }
 
 # What there is, with sizes and times.

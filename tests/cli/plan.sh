@@ -3,18 +3,6 @@
 # whether a run keeps to them
 . "$(dirname "$0")/lib.sh"
 
-number()
-{
-    "$PROBE" json plan.json "$1"
-}
-
-plan_of()
-{
-    run plan "$@" --json
-    is "plan $*" "$code" 0
-    cp "$root/out" plan.json
-}
-
 # ---- figures that can be worked out by hand
 
 plan_of --model wan --size 48x32 --num_frames 9 --steps 7

@@ -2,18 +2,6 @@
 # tiles.sh - frames decoded in tiles: the same bytes, in less memory
 . "$(dirname "$0")/lib.sh"
 
-number()
-{
-    "$PROBE" json plan.json "$1"
-}
-
-plan_of()
-{
-    run plan "$@" --json
-    is "plan $*" "$code" 0
-    cp "$root/out" plan.json
-}
-
 # ---- the same bytes
 
 LONG=(generate "${SKY[@]}" --size 128x64 --steps 1 --guidance_scale 1 --num_frames 21
