@@ -170,16 +170,22 @@ static enum status launch_check(const struct jobs *jobs, struct err *e)
     return ST_OK;
 }
 
+static enum status jobs_init(struct jobs *jobs, int argc, struct err *e)
+{
+    memset(jobs, 0, sizeof(*jobs));
+    jobs->rest = calloc((size_t)argc + 1, sizeof(*jobs->rest));
+    if (!jobs->rest)
+        return err_set(e, ST_RESOURCE, "out of memory: %d arguments", argc);
+    return ST_OK;
+}
+
 enum status jobs_from_text(struct jobs *jobs, int argc, const char *const *argv,
                            const char *name, const struct buf *text, struct err *e)
 {
     struct command_line line = {argc, argv};
     enum status st;
 
-    memset(jobs, 0, sizeof(*jobs));
-    jobs->rest = calloc((size_t)argc + 1, sizeof(*jobs->rest));
-    if (!jobs->rest)
-        return err_set(e, ST_RESOURCE, "out of memory: %d arguments", argc);
+    TRY(jobs_init(jobs, argc, e));
     st = text_add(jobs, &line, name, buf_text(text), text->len, e);
     if (st != ST_OK)
         jobs_release(jobs);
@@ -192,10 +198,7 @@ enum status jobs_read_file(struct jobs *jobs, struct world *w, const char *path,
     struct command_line line = {argc, argv};
     enum status st;
 
-    memset(jobs, 0, sizeof(*jobs));
-    jobs->rest = calloc((size_t)argc + 1, sizeof(*jobs->rest));
-    if (!jobs->rest)
-        return err_set(e, ST_RESOURCE, "out of memory: %d arguments", argc);
+    TRY(jobs_init(jobs, argc, e));
     st = path ? file_add(jobs, w, &line, path, e) : job_add(jobs, &line, NULL, e);
     if (st == ST_OK)
         st = launch_check(jobs, e);
