@@ -10,10 +10,10 @@
 #include "engine/checkpoint/writer.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "kernels/base/clock.h"
+#include "kernels/base/thread.h"
 
 enum { NONE = -1 };
 
@@ -130,19 +130,6 @@ static void *thread_run(void *ctx)
     return NULL;
 }
 
-/* The thread inherits a mask that blocks everything. */
-static int thread_start(struct checkpoint_writer *w)
-{
-    sigset_t all, before;
-    int rc;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&w->thread, NULL, thread_run, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
 enum status checkpoint_writer_open(struct checkpoint_store *store,
                                    checkpoint_finish *finish,
                                    struct checkpoint_writer **out, struct err *e)
@@ -156,7 +143,7 @@ enum status checkpoint_writer_open(struct checkpoint_store *store,
     w->filling = w->newest = w->saving = w->reserving = NONE;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
-    if (thread_start(w) != 0) {
+    if (thread_start_quiet(&w->thread, thread_run, w) != 0) {
         pthread_cond_destroy(&w->changed);
         pthread_mutex_destroy(&w->lock);
         free(w);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "engine/pipeline/leftovers.h"
+#include "kernels/base/thread.h"
 
 struct halt {
     struct halt_args a;
@@ -136,19 +137,6 @@ static void *thread_run(void *ctx)
     }
 }
 
-/* Signals are for the other threads. */
-static int thread_start(struct halt *w)
-{
-    sigset_t all, before;
-    int rc;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&w->thread, NULL, thread_run, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
 static void halt_free(struct halt *w)
 {
     if (w->wake >= 0)
@@ -176,7 +164,7 @@ enum status halt_open(struct halt **out, const struct halt_args *a, struct err *
     pthread_cond_init(&w->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (w->wake < 0 || thread_start(w) != 0) {
+    if (w->wake < 0 || thread_start_quiet(&w->thread, thread_run, w) != 0) {
         halt_free(w);
         return err_set(e, ST_RESOURCE, "cannot start a thread for signals");
     }
