@@ -118,6 +118,31 @@ static void load_print(const struct bench_result *r)
            seconds * r->load_model_bytes / r->load_file_bytes);
 }
 
+static void distance_print(const char *what, const struct bench_distance *d)
+{
+    printf("    %-24s relative L2 %.3e, cosine %.6f\n", what, d->relative_l2,
+           d->cosine);
+}
+
+static void accuracy_print(const struct bench_options *o, const struct bench_result *r)
+{
+    const struct bench_accuracy *a = &r->accuracy;
+    char worst[40];
+
+    printf("%-16s beside %s, rows of at most %d tokens\n",
+           bench_part_name(BENCH_ACCURACY), a->measure, BENCH_SAMPLE_ROWS);
+    distance_print("velocity", &a->velocity);
+    snprintf(worst, sizeof(worst), "worst block, %lld", (long long)a->worst);
+    distance_print(worst, &a->block[a->worst].own);
+    for (int64_t i = 0; i < a->layers && o->ceilings; i++) {
+        const struct bench_block_accuracy *k = &a->block[i];
+
+        printf("    block %-4lld adds %.3e, %.6f; stream behind it %.3e, %.6f\n",
+               (long long)i, k->own.relative_l2, k->own.cosine, k->so_far.relative_l2,
+               k->so_far.cosine);
+    }
+}
+
 static void whole_print(const struct bench_options *o, const struct bench_result *r)
 {
     if (r->whole == BENCH_UNKNOWN)
@@ -137,6 +162,10 @@ void bench_print(const struct bench_options *o, const struct bench_result *r)
 
         if (!p->ran)
             continue;
+        if (i == BENCH_ACCURACY) {
+            accuracy_print(o, r);
+            continue;
+        }
         part_head_print(p, (enum bench_part)i);
         groups_print(&p->watch);
         if (o->ceilings && p->watch.n > 0)
@@ -208,6 +237,33 @@ static void part_json(const struct bench_part_result *p, enum bench_part part,
     json_out_end(out);
 }
 
+static void distance_json(const char *name, const struct bench_distance *d,
+                          struct json_out *out)
+{
+    json_out_object(out, name);
+    json_out_double(out, "relative_l2", d->relative_l2);
+    json_out_double(out, "cosine", d->cosine);
+    json_out_end(out);
+}
+
+static void accuracy_json(const struct bench_accuracy *a, struct json_out *out)
+{
+    json_out_object(out, bench_part_name(BENCH_ACCURACY));
+    json_out_string(out, "measure", a->measure);
+    distance_json("velocity", &a->velocity, out);
+    json_out_int(out, "worst_block", a->worst);
+    distance_json("worst", &a->block[a->worst].own, out);
+    json_out_array(out, "blocks");
+    for (int64_t i = 0; i < a->layers; i++) {
+        json_out_object(out, NULL);
+        distance_json("own", &a->block[i].own, out);
+        distance_json("so_far", &a->block[i].so_far, out);
+        json_out_end(out);
+    }
+    json_out_end(out);
+    json_out_end(out);
+}
+
 static void ranks_json(const struct bench_result *r, struct json_out *out)
 {
     json_out_array(out, "rank");
@@ -251,9 +307,11 @@ void bench_json(const struct bench_options *o, const struct bench_result *r,
     json_out_object(&out, NULL);
     options_json(o, r, &out);
     for (int i = 0; i < BENCH_PARTS; i++) {
-        if (r->part[i].ran)
+        if (r->part[i].ran && i != BENCH_ACCURACY)
             part_json(&r->part[i], (enum bench_part)i, &out);
     }
+    if (r->part[BENCH_ACCURACY].ran)
+        accuracy_json(&r->accuracy, &out);
     ranks_json(r, &out);
     whole_json(r, &out);
     json_out_end(&out);

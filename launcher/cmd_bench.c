@@ -47,7 +47,7 @@ static const struct option table[] = {
             "worker threads, 0: all cores"),
     TEXT("mesh", AT(engine.mesh), "gNuNrN", "ranks, started by mpirun or srun"),
     TEXT("parts", offsetof(struct bench_settings, parts), "LIST",
-         "of forward,vae,text,load; the first three when not given"),
+         "of forward,vae,text,load,accuracy; the first three when not given"),
     INTEGER("repeats", NULL, AT(repeats), 1, BENCH_REPEATS_MAX, "timed passes; 3"),
     FLAG("ops", AT(ceilings), "list every op beside what the machine can do"),
     FLAG("end_to_end", AT(end_to_end), "run all steps instead of adding them up"),
@@ -93,7 +93,8 @@ static enum status part_take(struct bench_options *o, const char *name, size_t l
         }
     }
     return err_set(e, ST_USAGE,
-                   "unknown part '%.*s': known are forward, vae, text and load",
+                   "unknown part '%.*s': known are forward, vae, text, load and "
+                   "accuracy",
                    (int)(len < 40 ? len : 40), name);
 }
 

@@ -10,7 +10,7 @@
 
 const char *bench_part_name(enum bench_part part)
 {
-    static const char *const names[] = {"forward", "vae", "text", "load"};
+    static const char *const names[] = {"forward", "vae", "text", "load", "accuracy"};
 
     return names[part];
 }
@@ -115,10 +115,9 @@ static enum status parts_run(struct bench *b, struct err *e)
 {
     static enum status (*const run[])(struct bench *, struct bench_part_result *,
                                       struct err *) = {
-        [BENCH_FORWARD] = bench_forward,
-        [BENCH_VAE] = bench_vae,
-        [BENCH_TEXT] = bench_text,
-        [BENCH_LOAD] = bench_load,
+        [BENCH_FORWARD] = bench_forward,   [BENCH_VAE] = bench_vae,
+        [BENCH_TEXT] = bench_text,         [BENCH_LOAD] = bench_load,
+        [BENCH_ACCURACY] = bench_accuracy,
     };
     bool leads = world_facts(b->world)->rank == 0;
 
@@ -159,6 +158,7 @@ void bench_destroy(struct bench_result *r)
 {
     if (!r)
         return;
+    free(r->accuracy.block);
     free(r->rank);
     free(r);
 }

@@ -25,7 +25,14 @@
 #include "engine/bench/watch.h"
 #include "engine/pipeline/job.h"
 
-enum bench_part { BENCH_FORWARD, BENCH_VAE, BENCH_TEXT, BENCH_LOAD, BENCH_PARTS };
+enum bench_part {
+    BENCH_FORWARD,
+    BENCH_VAE,
+    BENCH_TEXT,
+    BENCH_LOAD,
+    BENCH_ACCURACY,
+    BENCH_PARTS
+};
 
 /* tiny: everything small enough for tests. */
 enum bench_shape { BENCH_14B, BENCH_1_3B, BENCH_TINY };
@@ -68,6 +75,28 @@ struct bench_rank {
     double waited_seconds; /* for other ranks, per forward: what was not hidden */
 };
 
+/* How far apart two results are; the exact one is the measure (engine/compare/sums.h).
+ */
+struct bench_distance {
+    double relative_l2, cosine;
+};
+
+/* Of one block, over at most BENCH_SAMPLE_ROWS rows of tokens from all over the video.
+ * `own`: what the block adds to the residual stream, when it gets the measure's stream;
+ * `so_far`: the stream behind it, when all blocks before had this precision too. */
+struct bench_block_accuracy {
+    struct bench_distance own, so_far;
+};
+
+enum { BENCH_SAMPLE_ROWS = 512 };
+
+struct bench_accuracy {
+    const char *measure;                /* "bf16" */
+    int64_t layers, worst;              /* worst: of the largest own.relative_l2 */
+    struct bench_block_accuracy *block; /* [layers] */
+    struct bench_distance velocity;     /* the whole result, over all tokens */
+};
+
 enum bench_whole { BENCH_UNKNOWN, BENCH_ESTIMATED, BENCH_MEASURED };
 
 struct bench_result {
@@ -78,6 +107,7 @@ struct bench_result {
     struct bench_part_result part[BENCH_PARTS];
     struct bench_rank *rank; /* [ranks] */
     double load_file_bytes, load_model_bytes;
+    struct bench_accuracy accuracy;
     double copy_rate, product_rate; /* bytes and FLOP per second; 0: not measured */
     enum bench_whole whole;
     double whole_seconds;   /* text, all steps and VAE; without loading and writing */

@@ -55,6 +55,8 @@ enum status bench_forward(struct bench *b, struct bench_part_result *out,
 enum status bench_vae(struct bench *b, struct bench_part_result *out, struct err *e);
 enum status bench_text(struct bench *b, struct bench_part_result *out, struct err *e);
 enum status bench_load(struct bench *b, struct bench_part_result *out, struct err *e);
+enum status bench_accuracy(struct bench *b, struct bench_part_result *out,
+                           struct err *e);
 
 /* ceilings.c: what copies and one large product reach. */
 enum status bench_ceilings(struct bench *b, struct err *e);

@@ -275,11 +275,18 @@ static enum status embed_patches(struct dit_forward *fw, struct queue *q, struct
     return dit_product(fw->m, q, &fw->b.x, &fw->b.patch, &fw->m->patch, false, e);
 }
 
+/* What the put of the block at hand reads, of a stream that no block has left. */
+static enum status first_norm(struct dit_forward *fw, struct queue *q, struct err *e)
+{
+    struct op_norm a = {
+        .out = &fw->b.u, .x = &fw->b.x, .norm = self_norm(fw, fw->block)};
+
+    return ops_norm(fw->m->ops, q, &a, e);
+}
+
 enum status dit_forward_begin(struct dit_forward *fw, struct queue *q,
                               const struct dit_input *in, struct err *e)
 {
-    struct op_norm first = {.out = &fw->b.u, .x = &fw->b.x};
-
     assert(in->t->shape[0] == 1 || in->t->shape[0] == fw->dims.frames);
     fw->in = *in;
     fw->block = 0;
@@ -288,8 +295,7 @@ enum status dit_forward_begin(struct dit_forward *fw, struct queue *q,
     TRY(time_embed(fw->m, q, &fw->b, &fw->time, in->t, e));
     TRY(time_table(fw->m, q, &fw->time, 0, e));
     TRY(embed_patches(fw, q, e));
-    first.norm = self_norm(fw, 0);
-    return ops_norm(fw->m->ops, q, &first, e);
+    return first_norm(fw, q, e);
 }
 
 int64_t dit_forward_left(const struct dit_forward *fw)
@@ -314,6 +320,19 @@ enum status dit_forward_step(struct dit_forward *fw, struct queue *q, struct err
         fw->block++;
     }
     return ST_OK;
+}
+
+const struct tensor *dit_forward_stream(const struct dit_forward *fw)
+{
+    return &fw->b.x;
+}
+
+enum status dit_forward_set_stream(struct dit_forward *fw, struct queue *q,
+                                   const struct tensor *x, struct err *e)
+{
+    assert(fw->phase == 0);
+    TRY(ops_copy(fw->m->ops, q, &fw->b.x, x, e));
+    return dit_forward_left(fw) > 0 ? first_norm(fw, q, e) : ST_OK;
 }
 
 enum status dit_forward_end(struct dit_forward *fw, struct queue *q,

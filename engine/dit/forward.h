@@ -76,6 +76,14 @@ int64_t dit_forward_left(const struct dit_forward *fw);
 /* Put one phase on the queue. */
 enum status dit_forward_step(struct dit_forward *fw, struct queue *q, struct err *e);
 
+/* The residual stream f32 [own tokens, d], which phases read and add to: for looking
+ * into it between two blocks. */
+const struct tensor *dit_forward_stream(const struct dit_forward *fw);
+
+/* Between two blocks: go on from another stream, which is copied. */
+enum status dit_forward_set_stream(struct dit_forward *fw, struct queue *q,
+                                   const struct tensor *x, struct err *e);
+
 /* Write the velocity of the own tokens in patch rows, f32 [tokens, 4*out_channels]. */
 enum status dit_forward_end(struct dit_forward *fw, struct queue *q,
                             struct tensor *velocity, struct err *e);

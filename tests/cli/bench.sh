@@ -59,6 +59,23 @@ at_least "weights of more layers" "$(result forward.weight_bytes)" "$((bytes + 1
 bench_of --parts forward --layers 8 --share_blocks
 at_least "weights of shared layers" "$bytes" "$(($(result forward.weight_bytes) + 1))"
 
+# ---- accuracy
+
+for precision in bf16 int8 fp8; do
+    bench_of --precision $precision --parts accuracy
+    is "$precision: measure" "$(result accuracy.measure)" \
+        "$([ $precision = bf16 ] && echo fp32 || echo bf16)"
+    at_least "$precision: cosine of the velocity" \
+        "$(result accuracy.velocity.cosine)" "0.9"
+    at_least "$precision: it differs" "$(result accuracy.velocity.relative_l2)" 0.00001
+done
+
+worst=$(result accuracy.worst.relative_l2)
+makes "${B[@]}" --precision fp8 --parts accuracy --ops
+is "blocks" "$(grep -c '^    block ' "$root/out")" 2
+is "the worst of them" "$(awk '$1 == "block" { print $4 }' "$root/out" | sort -g | tail -1)" \
+    "$(printf '%.3e' "$worst"),"
+
 # ---- the table
 
 makes "${B[@]}" --parts forward --ops
@@ -73,6 +90,7 @@ table <<'END'
 size between patches  | 2 | "${B[@]}" --size 50x32          | impossible size 50x32 ; 16
 frames between        | 2 | "${B[@]}" --num_frames 6        | impossible num_frames 6 ; 4k + 1
 unknown part          | 2 | "${B[@]}" --parts forward,vea   | unknown part 'vea' ; vae
+accuracy of exactness | 2 | "${B[@]}" --parts accuracy      | accuracy ; other than fp32
 unknown shape         | 2 | "${B[@]}" --shape 15b           | 14b
 unknown flag          | 2 | "${B[@]}" --repeat 3            | unknown flag 'repeat' ; 'repeats'
 stray argument        | 2 | "${B[@]}" fast                  | unexpected argument 'fast'
