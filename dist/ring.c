@@ -148,7 +148,7 @@ void ring_destroy(struct ring *r)
 
 /* ---- memory --------------------------------------------------------------------- */
 
-static void cut_blocks(struct ring *r, struct arena *a)
+void ring_cut_blocks(struct ring *r, struct arena *a)
 {
     size_t largest = 0;
 
@@ -168,6 +168,18 @@ static struct tensor cut_lse(const struct ring *r, int64_t tokens, struct arena 
                       (int64_t[]){r->shape.heads, tokens});
 }
 
+void ring_cut_queries(struct ring *r, struct arena *a)
+{
+    const struct ring_shape *shape = &r->shape;
+
+    for (int s = 0; s < shape->shards; s++) {
+        int64_t n = shard_tokens_of(r, shape->rank, s);
+
+        r->q[s] = part_cut(&shape->formats, PART_Q, shape->heads, n, a);
+        r->first[s].q = r->later[s].q = r->q[s].t;
+    }
+}
+
 /* A running result in fp32 beside the one in the wanted format, and a partial one. */
 static void cut_running(struct ring *r, int s, int64_t n, struct arena *a)
 {
@@ -183,18 +195,15 @@ static void cut_running(struct ring *r, int s, int64_t n, struct arena *a)
     r->later[s].lse = &r->later_lse[s];
 }
 
-void ring_cut(struct ring *r, struct arena *a)
+void ring_cut_results(struct ring *r, struct arena *a)
 {
     const struct ring_shape *shape = &r->shape;
 
-    cut_blocks(r, a);
     for (int s = 0; s < shape->shards; s++) {
         int64_t n = shard_tokens_of(r, shape->rank, s);
 
-        r->q[s] = part_cut(&shape->formats, PART_Q, shape->heads, n, a);
         r->result[s] = part_cut(&shape->formats, PART_O, shape->heads, n, a);
-        r->first[s] = (struct attn_queries){r->q[s].t, r->result[s].t, NULL};
-        r->later[s] = r->first[s];
+        r->first[s].o = r->later[s].o = r->result[s].t;
         if (shape->size > 1)
             cut_running(r, s, n, a);
     }

@@ -38,11 +38,13 @@ enum status ring_create(const struct ring_shape *shape, struct ops *ops,
                         struct ring **out, struct err *e);
 void ring_destroy(struct ring *r);
 
-/* Cut the blocks and the results. Not collective. */
-void ring_cut(struct ring *r, struct arena *a);
+/* Cut the queries, the results, and the blocks of keys and values. Not collective. */
+void ring_cut_queries(struct ring *r, struct arena *a);
+void ring_cut_results(struct ring *r, struct arena *a);
+void ring_cut_blocks(struct ring *r, struct arena *a);
 
 /* Where shard i of the own block's keys and values goes, its queries come from, and
- * its result lies, after the cut. Not collective. */
+ * its result lies, after their cuts. Not collective. */
 struct part ring_keys(const struct ring *r, int shard);
 struct part ring_values(const struct ring *r, int shard);
 struct part ring_queries(const struct ring *r, int shard);

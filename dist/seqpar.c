@@ -256,14 +256,23 @@ static void cut_swap(struct seqpar *sp, enum part_kind kind,
     }
 }
 
-/* Results come to the token side when k and v have left it, so they share memory; later
- * stages of q may still be there. */
-void seqpar_cut(struct seqpar *sp, struct arena *a)
+void seqpar_cut_queries(struct seqpar *sp, struct arena *a)
+{
+    ring_cut_queries(sp->ring, a);
+    cut_swap(sp, PART_Q, ring_queries, a);
+}
+
+void seqpar_cut_results(struct seqpar *sp, struct arena *a)
+{
+    ring_cut_results(sp->ring, a);
+}
+
+/* Results come to the token side when k and v have left it, so they share memory. */
+void seqpar_cut_keys(struct seqpar *sp, struct arena *a)
 {
     size_t mark, sent, returned;
 
-    ring_cut(sp->ring, a);
-    cut_swap(sp, PART_Q, ring_queries, a);
+    ring_cut_blocks(sp->ring, a);
     mark = arena_mark(a);
     cut_swap(sp, PART_K, ring_keys, a);
     cut_swap(sp, PART_V, ring_values, a);
@@ -273,6 +282,13 @@ void seqpar_cut(struct seqpar *sp, struct arena *a)
     returned = arena_mark(a);
     if (sent > returned)
         arena_cut(a, sent - returned);
+}
+
+void seqpar_cut(struct seqpar *sp, struct arena *a)
+{
+    seqpar_cut_queries(sp, a);
+    seqpar_cut_results(sp, a);
+    seqpar_cut_keys(sp, a);
 }
 
 void seqpar_cut_kept(struct seqpar *sp, struct arena *a)

@@ -113,8 +113,19 @@ struct span seqpar_queries(const struct seqpar_group *group, const struct ops *o
 /* The heads that this rank attends for. Not collective. */
 struct span seqpar_heads(const struct seqpar_group *group, int64_t heads);
 
-/* Cut what travels and what is attended to; used from the first put to the end of
- * get_o. Counts when the arena does. Not collective. */
+/* Cut what travels and what is attended to, in this order; counts when the arena does.
+ * The three are used for different times, so that others can lie in the same memory:
+ *
+ *     queries   from put_q to the end of attend
+ *     results   from the beginning of attend to the end of get_o
+ *     keys      from the first put to the end of get_o (results come back there)
+ *
+ * The rows of a put are read before what it writes: what put_q is given, and what those
+ * rows were made of, may lie where the queries and the results do.
+ * seqpar_cut: all three, one behind the other. Not collective. */
+void seqpar_cut_queries(struct seqpar *sp, struct arena *a);
+void seqpar_cut_results(struct seqpar *sp, struct arena *a);
+void seqpar_cut_keys(struct seqpar *sp, struct arena *a);
 void seqpar_cut(struct seqpar *sp, struct arena *a);
 
 /* Cut what must keep its bytes for the life of sp (constants). Not collective. */

@@ -65,6 +65,9 @@ struct ops_facts {
     const char *name;        /* "ref", "cpu", "cuda" … */
     enum mem_space space;    /* where tensors of this backend live */
     int64_t granule_tokens;  /* shard boundaries are multiples of this */
+    int64_t busy_tokens;     /* a multiple of that: rows of a product that leave no
+                              * processor idle, so that doing multiples of them one
+                              * after another takes no longer than all at once */
     unsigned operand_dtypes; /* bit 1 << dtype for each operand type it runs */
     const char *device;      /* what tells its device from all others, also on other
                               * machines ("GPU-6a0b…"); NULL: the host */

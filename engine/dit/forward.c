@@ -121,17 +121,22 @@ static struct norm self_norm(const struct dit_forward *fw, int64_t i)
     return norm_of(fw, &part[PART_SHIFT], &part[PART_SCALE]);
 }
 
-/* x += gate * (operand w^T + b), then u = norm(x) when `norm` is not NULL. */
-static enum status add_product(struct dit_forward *fw, struct queue *q,
+/* x += gate * (operand w^T + b), then u = norm(x) when `norm` is not NULL, for the rows
+ * from `first` on that `operand` has. */
+static enum status add_product(struct dit_forward *fw, struct queue *q, int64_t first,
                                const struct tensor *operand, const struct dit_linear *l,
                                const struct tensor *gate, const struct norm *norm,
                                struct err *e)
 {
-    struct tensor y = fw->b.y;
-    struct op_residual a = {.x = &fw->b.x, .y = &y, .gate = gate};
+    int64_t rows = operand->shape[0];
+    struct tensor x = tensor_slice(&fw->b.x, 0, first, rows);
+    struct tensor u = tensor_slice(&fw->b.u, 0, first, rows);
+    struct tensor y = tensor_slice(&fw->b.y, 0, 0, rows);
+    struct op_residual a = {.x = &x, .y = &y, .gate = gate};
 
-    a.out = norm ? &fw->b.u : NULL;
+    a.out = norm ? &u : NULL;
     a.norm = norm ? *norm : norm_of(fw, NULL, NULL);
+    a.norm.first_token += first;
     TRY(dit_product(fw->m, q, &y, operand, l, true, e));
     return ops_residual(fw->m->ops, q, &a, e);
 }
@@ -170,7 +175,7 @@ static enum status phase_close(struct dit_forward *fw, struct queue *q, struct e
     norm.weight = &block->norm3_w;
     norm.bias = &block->norm3_b;
     TRY(seqpar_get_o(fw->sp, q, &fw->b.a, e));
-    return add_product(fw, q, &fw->b.a, &block->self.o, &part[PART_GATE], &norm, e);
+    return add_product(fw, q, 0, &fw->b.a, &block->self.o, &part[PART_GATE], &norm, e);
 }
 
 static enum status cross_queries(struct dit_forward *fw, struct queue *q, struct err *e)
@@ -226,26 +231,39 @@ static enum status phase_cross(struct dit_forward *fw, struct queue *q, struct e
     TRY(cross_queries(fw, q, e));
     TRY(cross_attend(fw, q, e));
     TRY(ops_gather(fw->m->ops, q, &gather, e));
-    return add_product(fw, q, &fw->b.a, &fw->m->blocks[fw->block].cross.o, NULL, &norm,
-                       e);
+    return add_product(fw, q, 0, &fw->b.a, &fw->m->blocks[fw->block].cross.o, NULL,
+                       &norm, e);
+}
+
+/* The feed-forward of `n` rows. */
+static enum status feed_rows(struct dit_forward *fw, struct queue *q, int64_t first,
+                             int64_t n, const struct norm *norm, struct err *e)
+{
+    const struct dit_block *block = &fw->m->blocks[fw->block];
+    const struct tensor *gate = &fw->time.part[fw->block % 2][PART_GATE2];
+    struct tensor u = tensor_slice(&fw->b.u, 0, first, n);
+    struct tensor hidden = tensor_slice(&fw->b.hidden, 0, 0, n);
+    struct tensor act = tensor_slice(&fw->b.act, 0, 0, n);
+
+    TRY(dit_product(fw->m, q, &hidden, &u, &block->ffn_in, true, e));
+    TRY(dit_act(fw->m, q, &act, &hidden, NULL, ACT_GELU_TANH, e));
+    return add_product(fw, q, first, &act, &block->ffn_out, gate, norm, e);
 }
 
 static enum status phase_feed(struct dit_forward *fw, struct queue *q, struct err *e)
 {
-    const struct dit_block *block = &fw->m->blocks[fw->block];
-    const struct tensor *gate = &fw->time.part[fw->block % 2][PART_GATE2];
+    int64_t rows = fw->tokens.count, most = fw->b.feed_rows;
     bool last = fw->block + 1 == fw->m->config.layers;
-    struct tensor hidden = fw->b.hidden;
     struct norm norm = norm_of(fw, NULL, NULL);
 
     if (!last) {
         TRY(time_table(fw->m, q, &fw->time, fw->block + 1, e));
         norm = self_norm(fw, fw->block + 1);
     }
-    TRY(dit_product(fw->m, q, &hidden, &fw->b.u, &block->ffn_in, true, e));
-    TRY(dit_act(fw->m, q, &fw->b.act, &hidden, NULL, ACT_GELU_TANH, e));
-    return add_product(fw, q, &fw->b.act, &block->ffn_out, gate, last ? NULL : &norm,
-                       e);
+    for (int64_t i = 0; i < rows; i += most)
+        TRY(feed_rows(fw, q, i, rows - i < most ? rows - i : most, last ? NULL : &norm,
+                      e));
+    return ST_OK;
 }
 
 static enum status (*const phases[])(struct dit_forward *, struct queue *,

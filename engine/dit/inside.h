@@ -2,15 +2,25 @@
  *
  * Only engine/dit includes this. The same functions cut from an arena that only counts
  * (the plan) and from one with memory. A forward has buffers that live through it and
- * stages that take turns on one stretch of memory:
+ * stages that take turns on one stretch of memory; `|` is memory that several share:
  *
- *     kept    x [s,d] f32, u [s,d] operand, a [s,d] operand, y [s,d] raw product,
- *             tables per frame, rope, constants
- *     shared  time | patch | attend | cross | feed | head
+ *     kept    x [s,d] f32, codes of u | of a | queries of self attention,
+ *             scales of u, scales of a, tables per frame, rope, constants
+ *     attend  y | results of self attention, then keys and values
+ *     cross   y | o, then q
+ *     feed    y, hidden, act: of some rows at a time
+ *     time, patch, head
  *
  * u is what a norm writes for the products that follow, a what attention hands to its
- * output product. They are two, because the op that adds the raw product of a (whose
- * row scales are pending) writes u.
+ * output product; both are operands [s,d]. By the time that a is written u has been
+ * used, and the other way round. Their scales are two, because the op that adds the raw
+ * product of a (whose row scales are pending) writes u. Queries are made from the last
+ * product of u and used before a is written; y, a raw product, is read before attention
+ * writes results.
+ *
+ * The feed-forward is the widest part and knows no other rows, so it is done for as
+ * many rows at a time as fit into what the stages before it need anyway: a multiple of
+ * the rows that keep all processors busy (ops_facts), one at least.
  */
 #ifndef ENGINE_DIT_INSIDE_H
 #define ENGINE_DIT_INSIDE_H
@@ -24,7 +34,8 @@ struct dit_dims {
     const struct dit_config *config;
     const struct dit_precision *precision;
     enum mem_space space;
-    int64_t tokens; /* own */
+    int64_t tokens;      /* own */
+    int64_t busy_tokens; /* ops_facts */
     int64_t frames, grid_h, grid_w;
     int contexts;
 };
@@ -63,7 +74,7 @@ enum dit_stage {
 
 struct dit_buffers {
     /* kept */
-    struct tensor x, u, a, y;
+    struct tensor x, u, a;
     struct tensor e;         /* f32 [F,d] */
     struct tensor e0;        /* f32 [F,6d] */
     struct tensor table[2];  /* f32 [F,6d]: modulation of even and odd blocks */
@@ -73,10 +84,13 @@ struct dit_buffers {
     struct tensor sinus;         /* f32 [F,freq_dim] */
     struct tensor time1, time2;  /* f32 [F,d] */
     struct tensor patch;         /* [s,4*in_channels] */
+    struct tensor y;             /* [s,d], raw */
     struct tensor q;             /* [heads,s,head_dim] */
     struct tensor o;             /* [s,heads,head_dim] */
-    struct tensor hidden;        /* [s,ffn], raw */
-    struct tensor act;           /* [s,ffn], operand */
+    int64_t feed_rows;           /* n: of the feed-forward at a time */
+    struct tensor feed_y;        /* [n,d], raw */
+    struct tensor hidden;        /* [n,ffn], raw */
+    struct tensor act;           /* [n,ffn], operand */
     struct tensor shift, scale;  /* f32 [F,d] */
     struct tensor head, outcome; /* f32 [s,d], [s,4*out_channels] */
 };

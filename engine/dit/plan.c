@@ -22,7 +22,8 @@ static size_t larger(size_t a, size_t b)
 struct product {
     int64_t times, rows, n_in, n_out;
     enum dtype x, y;
-    bool pending; /* scales and bias are left to the reader of y */
+    bool pending;    /* scales and bias are left to the reader of y */
+    int64_t at_once; /* rows of one call; 0: all */
 };
 
 /* Weights of float products may be stored in any of these. */
@@ -30,8 +31,9 @@ static size_t product_workspace(const struct ops *ops, const struct product *p)
 {
     const enum dtype stored[] = {DT_F32, DT_BF16, DT_F16};
     enum mem_space space = ops_facts(ops)->space;
-    struct tensor x = tensor_make2(NULL, p->x, space, p->rows, p->n_in);
-    struct tensor y = tensor_make2(NULL, p->y, space, p->rows, p->n_out);
+    int64_t rows = p->at_once ? p->at_once : p->rows;
+    struct tensor x = tensor_make2(NULL, p->x, space, rows, p->n_in);
+    struct tensor y = tensor_make2(NULL, p->y, space, rows, p->n_out);
     struct tensor w = tensor_make2(NULL, p->x, space, p->n_out, p->n_in);
     struct tensor b = tensor_make1(NULL, DT_F32, space, p->n_out);
     struct op_linear a = {.y = &y, .x = &x, .w = &w, .bias = &b, .pending = p->pending};
@@ -73,19 +75,19 @@ static void count_forward(const struct dit_dims *n, const struct ops *ops,
     int64_t in = patch_columns(c->in_channels), out = patch_columns(c->out_channels);
     enum dtype real = n->precision->real, operand = n->precision->operand;
     const struct product list[] = {
-        {1, s, in, d, real, DT_F32, false},
-        {6 * c->layers, s, d, d, operand, real, true},
-        {c->layers, s, d, ffn, operand, real, true},
-        {c->layers, s, ffn, d, operand, real, true},
-        {1, s, d, out, DT_F32, DT_F32, false},
-        {1, f, c->freq_dim, d, DT_F32, DT_F32, false},
-        {1, f, d, d, DT_F32, DT_F32, false},
-        {1, f, d, 6 * d, DT_F32, DT_F32, false},
+        {1, s, in, d, real, DT_F32, false, 0},
+        {6 * c->layers, s, d, d, operand, real, true, 0},
+        {c->layers, s, d, ffn, operand, real, true, p->feed_rows},
+        {c->layers, s, ffn, d, operand, real, true, p->feed_rows},
+        {1, s, d, out, DT_F32, DT_F32, false, 0},
+        {1, f, c->freq_dim, d, DT_F32, DT_F32, false, 0},
+        {1, f, d, d, DT_F32, DT_F32, false, 0},
+        {1, f, d, 6 * d, DT_F32, DT_F32, false, 0},
     };
     const struct product fps[] = {
-        {0, 1, d, d, DT_F32, DT_F32, false},
-        {0, 1, d, 6 * d, DT_F32, DT_F32, false},
-        {0, 1, c->freq_dim, d, DT_F32, DT_F32, false},
+        {0, 1, d, d, DT_F32, DT_F32, false, 0},
+        {0, 1, d, 6 * d, DT_F32, DT_F32, false, 0},
+        {0, 1, c->freq_dim, d, DT_F32, DT_F32, false, 0},
     };
 
     count_products(ops, list, sizeof(list) / sizeof(list[0]), &p->linear_flops,
@@ -101,9 +103,9 @@ static void count_context(const struct dit_dims *n, int64_t rows, const struct o
     const struct dit_config *c = n->config;
     enum dtype real = n->precision->real;
     const struct product list[] = {
-        {1, rows, c->text_dim, c->dim, real, real, true},
-        {1, rows, c->dim, c->dim, real, DT_F32, false},
-        {2 * c->layers, rows, c->dim, c->dim, n->precision->operand, real, true},
+        {1, rows, c->text_dim, c->dim, real, real, true, 0},
+        {1, rows, c->dim, c->dim, real, DT_F32, false, 0},
+        {2 * c->layers, rows, c->dim, c->dim, n->precision->operand, real, true, 0},
     };
 
     count_products(ops, list, sizeof(list) / sizeof(list[0]), &p->context_flops,
@@ -142,6 +144,7 @@ static enum status plan_forward(const struct dit_dims *n, const struct dit_shape
     arena_init(&a, NULL, 0);
     buffers_cut(n, sp, &a, &b, &p->kept_bytes, stage);
     p->forward_bytes = a.peak;
+    p->feed_rows = b.feed_rows;
     for (int i = 0; i < STAGE_COUNT; i++) {
         p->stage[i].name = stage_names[i];
         p->stage[i].bytes = stage[i];

@@ -28,6 +28,7 @@ struct dit_plan {
         const char *name;
         size_t bytes;
     } stage[DIT_STAGES];    /* they take turns */
+    int64_t feed_rows;      /* of the feed-forward at a time */
     size_t workspace_bytes; /* scratch that the queue needs */
 
     /* Floating point operations of this rank, a multiply-add is 2. */

@@ -66,6 +66,7 @@ static const struct backend cpu_backend = {
     .facts = {.name = "cpu",
               .space = MEM_HOST,
               .granule_tokens = TILE_ROWS,
+              .busy_tokens = TILE_ROWS,
               .operand_dtypes = 1u << DT_F32 | 1u << DT_BF16 | 1u << DT_E4M3 |
                                 1u << DT_I8},
     .close = cpu_close,

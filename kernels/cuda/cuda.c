@@ -341,6 +341,14 @@ static void device_name(const cudaUUID_t *id, char text[DEVICE_TEXT])
     }
 }
 
+/* cuBLASLt's tiles of 8-bit and bf16 products are 128 x 256 or the other way round, one
+ * per multiprocessor, and widths of models are multiples of 512: half as many tiles of
+ * 128 rows as there are multiprocessors make whole rounds of any width. */
+static int64_t busy_rows(int units)
+{
+    return units % 2 ? (int64_t)128 * units : (int64_t)64 * units;
+}
+
 /* The model of the gpu, and the version of the library that chooses algorithms, are
  * what computes; the identity tells this gpu from its like. */
 static enum status device_facts(struct cuda *c, const struct ops_options *opt,
@@ -357,6 +365,7 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     device_name(&prop.uuid, c->name);
     c->table = cuda_backend;
     c->table.facts.device = c->name;
+    c->table.facts.busy_tokens = busy_rows(c->units);
     snprintf(out->machine, sizeof(out->machine), "%.26s, cublasLt %zu", prop.name,
              cublasLtGetVersion());
     return ST_OK;

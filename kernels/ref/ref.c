@@ -10,6 +10,7 @@ static const struct backend ref_backend = {
     .facts = {.name = "ref",
               .space = MEM_HOST,
               .granule_tokens = 128,
+              .busy_tokens = 128,
               .operand_dtypes = 1u << DT_F32 | 1u << DT_BF16 | 1u << DT_E4M3 |
                                 1u << DT_I8},
     .close = ref_close,

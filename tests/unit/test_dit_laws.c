@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/backend.h"
 #include "tests/tolerance.h"
 #include "tests/unit/dit_rig.h"
 
@@ -133,6 +134,39 @@ static void bytes_do_not_depend_on_threads(void **state)
     for (int i = 0; i < 4; i++)
         same_bytes(run_model("cpu", 1, "wan_a", precisions[i], &c),
                    run_model("cpu", 3, "wan_a", precisions[i], &c));
+    case_release(&c);
+}
+
+/* The feed-forward of 297 tokens in parts of 128, and all at once. */
+static void bytes_do_not_depend_on_parts_of_feed(void **state)
+{
+    struct dit_rig_options o = {"cpu", 2, "wan_a", NULL, false};
+    const struct backend *narrow;
+    struct dit_stand s;
+    struct dit_rig r;
+    struct dit_case c;
+    float *parts, *whole;
+
+    (void)state;
+    case_random(&c, size, 3, 9, 48, 17);
+    for (int i = 0; i < 4; i++) {
+        struct backend wide;
+
+        o.precision = precisions[i];
+        rig_open(&r, &o);
+        stand_open(&s, &r, &c, 1, 1);
+        assert_int_equal(s.plan.feed_rows, 128);
+        stand_close(&s, &r);
+        parts = run(&r, &c);
+        narrow = r.ops->backend;
+        wide = *narrow;
+        wide.facts.busy_tokens = 1024;
+        r.ops->backend = &wide;
+        whole = run(&r, &c);
+        r.ops->backend = narrow;
+        same_bytes(parts, whole);
+        rig_close(&r);
+    }
     case_release(&c);
 }
 
@@ -388,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_do_not_depend_on_threads),
+        cmocka_unit_test(bytes_do_not_depend_on_parts_of_feed),
         cmocka_unit_test(equal_timesteps_are_one_timestep),
         cmocka_unit_test(padding_shortcut_is_exact),
         cmocka_unit_test(branches_may_interleave),
