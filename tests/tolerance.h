@@ -22,6 +22,17 @@
 #define TOL_DIT_FP8 5e-2
 #define TOL_DIT_INT8 2e-2
 
+/* Golden cases, forwards and whole jobs, in a narrow precision against fp64: relative
+ * L2 of the worst, and the largest difference of a colour byte. Twice what the cpu
+ * backend has (5e-3 and 23, 8e-2 and 49, 2e-2 and 41): another backend's roundings fall
+ * otherwise. */
+#define TOL_GOLDEN_BF16 1e-2
+#define TOL_GOLDEN_FP8 1.5e-1
+#define TOL_GOLDEN_INT8 4.5e-2
+#define TOL_GOLDEN_BF16_BYTE 46
+#define TOL_GOLDEN_FP8_BYTE 98
+#define TOL_GOLDEN_INT8_BYTE 82
+
 /* Largest difference of a colour byte after a way through 8-bit YUV. */
 #define TOL_YUV444_BYTE 2 /* three roundings of at most one half, times up to 2.02 */
 #define TOL_MP4_BYTE 20   /* x264 at crf 10 on smooth 4:2:0 pictures */

@@ -203,7 +203,7 @@ void stand_open(struct dit_stand *s, struct dit_rig *r, const struct dit_case *c
     struct err e = ERR_INIT;
     size_t rows, bytes;
 
-    *s = (struct dit_stand){0};
+    *s = (struct dit_stand){.ops = r->ops};
     s->shape = (struct dit_shape){
         .frames = c->size.frames,
         .grid_h = c->size.height / 2,
@@ -219,7 +219,9 @@ void stand_open(struct dit_stand *s, struct dit_rig *r, const struct dit_case *c
             s->plan.context_bytes * (size_t)(contexts + passes) +
             (size_t)passes *
                 (rows * (size_t)(r->config.in_channels + r->config.out_channels) +
-                 2 * ARENA_ALIGN);
+                 (size_t)(c->times + c->text_rows * r->config.text_dim) *
+                     sizeof(float) +
+                 4 * ARENA_ALIGN);
     must(ops_mem_alloc(r->ops, bytes, &s->memory, &e), &e);
     must(ops_mem_alloc(r->ops, s->plan.workspace_bytes + 1, &s->workspace, &e), &e);
     arena_init(&s->arena, s->memory, bytes);
@@ -233,32 +235,69 @@ void stand_close(struct dit_stand *s, struct dit_rig *r)
     ops_mem_free(r->ops, s->memory);
 }
 
+/* Host values in the backend's space. */
+static struct tensor put(struct dit_stand *s, float *values, int rank,
+                         const int64_t *shape)
+{
+    struct tensor t = tensor_cut(&s->arena, DT_F32, ops_facts(s->ops)->space, rank,
+                                 shape);
+    struct tensor host = tensor_make(values, DT_F32, MEM_HOST, rank, shape);
+    struct err e = ERR_INIT;
+
+    must(ops_copy(s->ops, s->q, &t, &host, &e), &e);
+    must(ops_queue_wait(s->ops, s->q, &e), &e);
+    return t;
+}
+
 struct tensor stand_latent(struct dit_stand *s, const struct dit_case *c)
 {
     struct span all = {0, s->plan.tokens};
-    struct tensor t = tensor_cut(&s->arena, DT_F32, MEM_HOST, 2,
-                                 (int64_t[]){all.count, 4 * c->size.channels});
+    const int64_t shape[2] = {all.count, 4 * c->size.channels};
+    float *rows = malloc((size_t)(shape[0] * shape[1]) * sizeof(*rows));
+    struct tensor t;
 
-    patch_from_latent(t.data, c->latent, &c->size, all);
+    assert_non_null(rows);
+    patch_from_latent(rows, c->latent, &c->size, all);
+    t = put(s, rows, 2, shape);
+    free(rows);
     return t;
+}
+
+struct tensor stand_timestep(struct dit_stand *s, const struct dit_case *c)
+{
+    return put(s, c->timestep, 1, &c->times);
 }
 
 struct tensor stand_velocity(struct dit_stand *s, const struct dit_rig *r)
 {
-    return tensor_cut(&s->arena, DT_F32, MEM_HOST, 2,
+    return tensor_cut(&s->arena, DT_F32, ops_facts(s->ops)->space, 2,
                       (int64_t[]){s->plan.tokens, 4 * r->config.out_channels});
 }
 
 struct dit_context *stand_context(struct dit_stand *s, struct dit_rig *r,
                                   const struct dit_case *c)
 {
-    struct tensor text = tensor_make2(c->context, DT_F32, MEM_HOST, c->text_rows,
-                                      r->config.text_dim);
+    const int64_t shape[2] = {c->text_rows, r->config.text_dim};
+    struct tensor text = put(s, c->context, 2, shape);
     struct dit_context *ctx = NULL;
     struct err e = ERR_INIT;
 
     must(dit_context_create(r->m, s->q, &text, &s->arena, &s->arena, &ctx, &e), &e);
     return ctx;
+}
+
+/* The velocity rows on the host, to be freed. */
+static float *velocity_fetch(struct dit_stand *s, const struct tensor *velocity)
+{
+    struct tensor host = *velocity;
+    struct err e = ERR_INIT;
+
+    host.space = MEM_HOST;
+    host.data = malloc((size_t)tensor_count(velocity) * sizeof(float));
+    assert_non_null(host.data);
+    must(ops_copy(s->ops, s->q, &host, velocity, &e), &e);
+    must(ops_queue_wait(s->ops, s->q, &e), &e);
+    return host.data;
 }
 
 void rig_run(struct dit_rig *r, const struct dit_case *c, float *out)
@@ -268,11 +307,13 @@ void rig_run(struct dit_rig *r, const struct dit_case *c, float *out)
     struct dit_context *ctx;
     struct dit_forward *fw = NULL;
     struct tensor latent, velocity;
-    struct tensor t = tensor_make1(c->timestep, DT_F32, MEM_HOST, c->times);
+    struct tensor t;
     struct latent_size size = c->size;
     struct dit_input in = {.n_latent = 1, .t = &t};
+    float *rows;
 
     stand_open(&s, r, c, 1, 1);
+    t = stand_timestep(&s, c);
     latent = stand_latent(&s, c);
     velocity = stand_velocity(&s, r);
     ctx = stand_context(&s, r, c);
@@ -280,9 +321,10 @@ void rig_run(struct dit_rig *r, const struct dit_case *c, float *out)
     in.context[0] = ctx;
     must(dit_forward_create(r->m, &s.shape, &s.arena, s.q, &fw, &e), &e);
     must(dit_forward_run(fw, s.q, &in, &velocity, &e), &e);
-    must(ops_queue_wait(r->ops, s.q, &e), &e);
+    rows = velocity_fetch(&s, &velocity);
     size.channels = r->config.out_channels;
-    latent_from_patch(out, velocity.data, &size, dit_forward_tokens(fw));
+    latent_from_patch(out, rows, &size, dit_forward_tokens(fw));
+    free(rows);
     dit_forward_destroy(fw);
     dit_context_destroy(ctx);
     stand_close(&s, r);

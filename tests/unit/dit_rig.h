@@ -54,6 +54,7 @@ void rig_double_values(struct dit_rig *r);
 
 /* Memory for `passes` forwards and `contexts` contexts of a case. */
 struct dit_stand {
+    struct ops *ops; /* of the rig */
     struct dit_plan plan;
     struct queue *q;
     void *memory, *workspace;
@@ -65,8 +66,9 @@ void stand_open(struct dit_stand *s, struct dit_rig *r, const struct dit_case *c
                 int passes, int contexts);
 void stand_close(struct dit_stand *s, struct dit_rig *r);
 
-/* Tensors of a case in host memory of the backend's kind, made in the stand's arena. */
+/* Tensors of a case in the backend's space, made in the stand's arena. */
 struct tensor stand_latent(struct dit_stand *s, const struct dit_case *c);
+struct tensor stand_timestep(struct dit_stand *s, const struct dit_case *c);
 struct tensor stand_velocity(struct dit_stand *s, const struct dit_rig *r);
 struct dit_context *stand_context(struct dit_stand *s, struct dit_rig *r,
                                   const struct dit_case *c);

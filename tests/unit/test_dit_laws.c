@@ -226,7 +226,7 @@ static void pass_open(struct pass *p, struct dit_stand *s, struct dit_rig *r,
 
     p->latent = stand_latent(s, c);
     p->velocity = stand_velocity(s, r);
-    p->t = tensor_make1(c->timestep, DT_F32, MEM_HOST, c->times);
+    p->t = stand_timestep(s, c);
     p->ctx = stand_context(s, r, c);
     p->in = (struct dit_input){{&p->latent}, 1, &p->t, {p->ctx, p->ctx}};
     assert_int_equal(dit_forward_create(r->m, &s->shape, &s->arena, s->q, &p->fw, &e),
