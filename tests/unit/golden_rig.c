@@ -54,7 +54,7 @@ void golden_folder(const struct golden_rig *r, const char *folder, const char *d
     golden_text(&r->dir, folder);
 }
 
-/* ---- the case `pipeline` ------------------------------------------------------------- */
+/* ---- the case `pipeline` --------------------------------------------------------- */
 
 static char prompt[] = "A cat sits on the table.";
 static char negative_prompt[] =
@@ -222,7 +222,7 @@ int golden_video_error(const struct golden_outcome *o)
     return worst;
 }
 
-/* ---- the case `forcing_long` ---------------------------------------------------------------- */
+/* ---- the case `forcing_long` ----------------------------------------------------- */
 
 enum { LONG_LATENTS = 16 * 8 * 2 * 4, LONG_ROWS = 7 };
 
