@@ -14,6 +14,7 @@
 
 #include "engine/weights/model.h"
 #include "engine/weights/safetensors.h"
+#include "kernels/base/buf.h"
 #include "tests/scratch.h"
 
 #define DATA FF_GOLDEN_DIR
@@ -399,6 +400,95 @@ static void parts_must_fit(void **state)
     scratch_remove(&s);
 }
 
+/* ---- a VAE in shards ------------------------------------------------------------- */
+
+/* A component's tensors `begin` to `end` as one file of the model folder. */
+static void shard_write(const struct scratch *s, const struct component *c, int begin,
+                        int end, const char *rel)
+{
+    struct safetensors_item items[256] = {{0}};
+    struct err e = ERR_INIT;
+
+    assert_true(end - begin <= 256);
+    for (int i = begin; i < end; i++) {
+        const struct stored *t = c->list[i].stored;
+        void *data = malloc(t->bytes);
+
+        assert_non_null(data);
+        assert_int_equal(source_read(c->source, t, 0, data, t->bytes, &e), ST_OK);
+        items[i - begin] = (struct safetensors_item){t->name, t->dtype, t->rank,
+                                                     t->dims, data};
+    }
+    assert_int_equal(
+        safetensors_write(scratch_path(s, rel), items, end - begin, NULL, &e), ST_OK);
+    for (int i = begin; i < end; i++)
+        free((void *)items[i - begin].data);
+}
+
+/* The index names the file of every tensor: the first `cut` are in shard 1. */
+static void index_write(const struct scratch *s, const struct component *c, int cut)
+{
+    struct buf text = BUF_INIT;
+
+    buf_addf(&text, "{\"metadata\": {\"total_size\": %lld}, \"weight_map\": {",
+             (long long)component_bytes(c));
+    for (int i = 0; i < c->n; i++)
+        buf_addf(&text, "%s\"%s\": \"Wan2.1_VAE-0000%d-of-00002.safetensors\"",
+                 i ? ", " : "", c->list[i].stored->name, i < cut ? 1 : 2);
+    buf_addf(&text, "}}");
+    scratch_text(s, "m/Wan2.1_VAE.safetensors.index.json", buf_text(&text));
+    buf_release(&text);
+}
+
+static void assert_same_bytes(const struct component *a, const struct component *b)
+{
+    struct err e = ERR_INIT;
+
+    assert_same_component(a, b);
+    for (int i = 0; i < a->n; i++) {
+        size_t n = a->list[i].stored->bytes;
+        char *x = malloc(2 * n + 1);
+
+        assert_non_null(x);
+        assert_int_equal(n, b->list[i].stored->bytes);
+        assert_int_equal(source_read(a->source, a->list[i].stored, 0, x, n, &e), ST_OK);
+        assert_int_equal(source_read(b->source, b->list[i].stored, 0, x + n, n, &e),
+                         ST_OK);
+        assert_memory_equal(x, x + n, n);
+        free(x);
+    }
+}
+
+/* The original layout with its VAE in two shards, as small models are shipped. */
+static void vae_comes_in_shards(void **state)
+{
+    struct model *whole, *cut;
+    const struct component *c;
+    struct scratch a, b;
+
+    (void)state;
+    original_folder(&a, "wan_a");
+    original_folder(&b, "wan_a");
+    whole = opened(scratch_path(&a, "m"), MODEL_KIND_AUTO);
+    c = model_component(whole, MODEL_VAE);
+    shard_write(&b, c, 0, 100, "m/Wan2.1_VAE-00001-of-00002.safetensors");
+    shard_write(&b, c, 100, c->n, "m/Wan2.1_VAE-00002-of-00002.safetensors");
+    index_write(&b, c, 100);
+    assert_refused(scratch_path(&b, "m"), ST_INPUT, "two VAEs in '");
+    unlink(scratch_path(&b, "m/Wan2.1_VAE.pth"));
+    cut = opened(scratch_path(&b, "m"), MODEL_KIND_AUTO);
+    assert_int_equal(model_layout(cut), MODEL_ORIGINAL);
+    assert_int_equal(source_files(model_component(cut, MODEL_VAE)->source), 2);
+    assert_same_bytes(c, model_component(cut, MODEL_VAE));
+    assert_memory_equal(model_vae(whole), model_vae(cut), sizeof(struct vae_config));
+    model_close(cut);
+    unlink(scratch_path(&b, "m/Wan2.1_VAE-00002-of-00002.safetensors"));
+    assert_refused(scratch_path(&b, "m"), ST_INPUT, "Wan2.1_VAE-00002-of-00002");
+    model_close(whole);
+    scratch_remove(&a);
+    scratch_remove(&b);
+}
+
 /* Promise 29: links and paths inside a model folder lead nowhere else. */
 static void links_are_not_followed(void **state)
 {
@@ -428,6 +518,7 @@ int main(void)
         cmocka_unit_test(other_models_are_recognised),
         cmocka_unit_test(tensors_are_compared_both_ways),
         cmocka_unit_test(parts_must_fit),
+        cmocka_unit_test(vae_comes_in_shards),
         cmocka_unit_test(links_are_not_followed),
     };
 
