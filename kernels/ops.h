@@ -51,8 +51,8 @@ struct event; /* a point in a queue that another queue can wait for */
 /* Which kernels a GPU backend may choose from; all but the first are for tests. */
 enum ops_kernels {
     OPS_PROVEN,   /* what the tests on a GPU have passed */
-    OPS_PORTABLE, /* of these, what every GPU runs */
-    OPS_ALL,      /* also what has still to pass them */
+    OPS_PORTABLE, /* what every GPU runs, also what has still to pass them */
+    OPS_ALL,      /* everything */
 };
 
 struct ops_options {

@@ -1,9 +1,10 @@
-/* attention_mma.cu - attention with heads of 128 on the matrix unit of any gpu
+/* attention_mma.cu - attention on the matrix unit of any gpu
  *
- * For architectures that have no kernel of their own. Two kinds, as on Hopper: i8 q and
- * k (scales per token of q, per 4 tokens of k) with transposed e4m3 values, and bf16. A
- * block takes 128 queries of a head, a warp 16 of them; tiles of 64 keys and their
- * values pass through two stages of shared memory.
+ * For architectures that have no kernel of their own. Two kinds with heads of 128, as
+ * on Hopper: i8 q and k (scales per token of q, per 4 tokens of k) with transposed e4m3
+ * values, and bf16. And bf16 heads of up to 64, which the text encoder has, with biases
+ * by distance. A block takes 128 queries of a head, a warp 16 of them; tiles of 64 keys
+ * and their values pass through two stages of shared memory.
  *
  * A thread's logits in the result layout of one product must be its probabilities in
  * the operand layout of the next. For bf16 they are; for codes, where a thread holds 4
@@ -14,6 +15,9 @@
  * which holds every e4m3 value. Each tile's sum is scaled by the values' scales and
  * added in fp32.
  *
+ * Distances: a tile of keys and a block of queries have 191 of them, and the biases of
+ * these arrive with the tile. Narrower heads are filled up with zeros.
+ *
  * Per row nothing depends on other rows; tiles are counted from the first key of every
  * part.
  */
@@ -21,25 +25,31 @@
 #include "kernels/cuda/launch.h"
 
 enum {
-    DIM = 128,
+    WIDE = 128, /* channels of a head */
+    SLIM = 64,
     KEYS = 64, /* of a tile */
     WARPS = 8,
     QUERIES = 16, /* of a warp */
     THREADS = WARPS * WARP,
+    DISTANCES = WARPS * QUERIES + KEYS - 1,
     STAGES = 2
 };
 
-/* BYTES: of an element. STAGE: tiles of k and v, scales of v and k, biases of keys. */
-template <bool CODES>
+/* BYTES: of an element. STAGE: tiles of k and v, scales of v and k, biases of keys and
+ * of distances. */
+template <bool CODES, int DIM>
 struct kind {
     enum {
         BYTES = CODES ? 1 : 2,
+        PIECES = DIM * BYTES / 16, /* of a row */
+        BY_DISTANCE = !CODES && DIM == SLIM,
         QUERY_BYTES = WARPS * QUERIES * DIM * BYTES,
         TILE = KEYS * DIM * BYTES,
         V_SCALE = 2 * TILE,
         K_SCALE = V_SCALE + DIM * 4,
         BIAS = K_SCALE + KEYS,
-        STAGE = BIAS + KEYS * 4,
+        REL_BIAS = BIAS + KEYS * 4,
+        STAGE = REL_BIAS + (BY_DISTANCE ? (DISTANCES + 1) * 4 : 0),
         SHARED = QUERY_BYTES + STAGES * STAGE
     };
 };
@@ -65,12 +75,12 @@ static __device__ __forceinline__ void matrices_load_turned(uint32_t (&m)[4],
 
 /* Where 16-byte piece `piece` of row `row` lies, so that the 8 rows that one matrix
  * takes are in different banks. */
-template <bool CODES>
+template <bool CODES, int DIM>
 static __device__ __forceinline__ uint32_t key_at(uint32_t tile, int row, int piece)
 {
     int turn = CODES ? (row & 1) | (row >> 1 & 6) : row & 7;
 
-    return tile + (uint32_t)(row * DIM * kind<CODES>::BYTES + (piece ^ turn) * 16);
+    return tile + (uint32_t)(row * DIM * kind<CODES, DIM>::BYTES + (piece ^ turn) * 16);
 }
 
 /* The same of 64 codes of values of one channel. */
@@ -163,19 +173,22 @@ static __device__ __forceinline__ void operand_make(uint32_t (&p)[2], float a, f
 /* ---- fetching ------------------------------------------------------------------ */
 
 /* Rows [at, at + count) of a head, zeros from n on. */
-template <bool CODES>
+template <bool CODES, int DIM>
 static __device__ void rows_fetch(uint32_t to, const struct tensor &t, int64_t h,
                                   int64_t at, int count, int64_t n)
 {
-    enum { BYTES = kind<CODES>::BYTES, PIECES = 8 * BYTES };
+    enum { BYTES = kind<CODES, DIM>::BYTES, PIECES = kind<CODES, DIM>::PIECES };
     const char *from = (const char *)t.data + h * t.stride[0] * BYTES;
 
     for (int i = threadIdx.x; i < count * PIECES; i += THREADS) {
         int row = i / PIECES, piece = i % PIECES;
         bool there = at + row < n;
 
-        copy16(key_at<CODES>(to, row, piece),
-               from + (there ? at + row : 0) * t.stride[1] * BYTES + piece * 16, there);
+        if (DIM == SLIM)
+            there = there && piece * 8 < t.shape[2];
+        copy16(key_at<CODES, DIM>(to, row, piece),
+               there ? from + (at + row) * t.stride[1] * BYTES + piece * 16 : from,
+               there);
     }
 }
 
@@ -183,18 +196,18 @@ static __device__ void rows_fetch(uint32_t to, const struct tensor &t, int64_t h
 static __device__ void codes_fetch(uint32_t stage, const struct attn_keys &part,
                                    int64_t h, int64_t at)
 {
-    typedef struct kind<true> k;
+    typedef struct kind<true, WIDE> k;
     const struct scales &ks = part.k.scales, &vs = part.v.scales;
     const char *from = (const char *)part.v.data + h * part.v.stride[0] + at;
     int lane = threadIdx.x;
 
-    for (int i = threadIdx.x; i < DIM * KEYS / 16; i += THREADS) {
+    for (int i = threadIdx.x; i < WIDE * KEYS / 16; i += THREADS) {
         int row = i / (KEYS / 16), piece = i % (KEYS / 16);
 
         copy16(value_at(stage + k::TILE, row, piece),
                from + row * part.v.stride[1] + piece * 16, true);
     }
-    if (lane < DIM)
+    if (lane < WIDE)
         copy4(stage + k::V_SCALE + lane * 4,
               vs.data + h * vs.stride[0] + lane * vs.stride[1] + at / vs.cols, true);
     if (lane < KEYS / 4) {
@@ -206,24 +219,41 @@ static __device__ void codes_fetch(uint32_t stage, const struct attn_keys &part,
     }
 }
 
-template <bool CODES>
-static __device__ void tile_fetch(const struct rows_view &a, uint32_t stage,
-                                  const struct attn_keys &part, int64_t h, int64_t at,
-                                  int64_t key)
+/* Biases of the distances between a block of queries and a tile of keys: of query i
+ * and key j at place j - i + 127. `away`: from the block's first to the tile's. */
+static __device__ void distances_fetch(const struct rows_view &a, uint32_t to,
+                                       int64_t h, int64_t away)
 {
-    typedef struct kind<CODES> k;
+    int64_t at = away + (int)threadIdx.x - (WARPS * QUERIES - 1);
 
-    rows_fetch<CODES>(stage, part.k, h, at, KEYS, part.n);
+    if (!a.rel_bias || threadIdx.x >= DISTANCES)
+        return;
+    at = at < -a.reach ? -a.reach : at > a.reach ? a.reach : at;
+    copy4(to + threadIdx.x * 4, a.rel_bias + h * a.rel_stride + a.reach + at, true);
+}
+
+/* `block`: the first query. */
+template <bool CODES, int DIM>
+static __device__ void tile_fetch(const struct rows_view &a, uint32_t stage,
+                                  const struct place &p, int64_t h, int64_t block)
+{
+    typedef struct kind<CODES, DIM> k;
+    const struct attn_keys &part = a.keys[p.part];
+    int64_t at = p.at;
+
+    rows_fetch<CODES, DIM>(stage, part.k, h, at, KEYS, part.n);
     if constexpr (CODES)
         codes_fetch(stage, part, h, at);
     else
-        rows_fetch<CODES>(stage + k::TILE, part.v, h, at, KEYS, part.n);
+        rows_fetch<CODES, DIM>(stage + k::TILE, part.v, h, at, KEYS, part.n);
     if (a.key_bias && threadIdx.x < KEYS) {
         bool there = at + threadIdx.x < part.n;
 
         copy4(stage + k::BIAS + threadIdx.x * 4,
-              a.key_bias + key + (there ? at + threadIdx.x : 0), there);
+              a.key_bias + p.key + (there ? at + threadIdx.x : 0), there);
     }
+    if constexpr (k::BY_DISTANCE)
+        distances_fetch(a, stage + k::REL_BIAS, h, p.key + at - a.first - block);
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
@@ -239,7 +269,7 @@ static __device__ __forceinline__ int key_row(int j, int column)
 }
 
 /* Logits of 16 queries with 64 keys, unscaled. */
-template <bool CODES>
+template <bool CODES, int DIM>
 static __device__ __forceinline__ void logits_make(const uint32_t (*q)[4],
                                                    uint32_t tile, float (&x)[32])
 {
@@ -255,8 +285,8 @@ static __device__ __forceinline__ void logits_make(const uint32_t (*q)[4],
         for (int e = 0; e < 4; e++)
             x[4 * j + e] = 0.0f;
 #pragma unroll
-        for (int i = 0; i < (CODES ? 2 : 4); i++) {
-            matrices_load(m, key_at<CODES>(tile, row, 4 * i + lane / 8));
+        for (int i = 0; i < kind<CODES, DIM>::PIECES / 4; i++) {
+            matrices_load(m, key_at<CODES, DIM>(tile, row, 4 * i + lane / 8));
             if constexpr (CODES) {
                 product_i8(raw, q[2 * i], m[0], m[1]);
                 product_i8(raw, q[2 * i + 1], m[2], m[3]);
@@ -273,9 +303,30 @@ static __device__ __forceinline__ void logits_make(const uint32_t (*q)[4],
     }
 }
 
-/* Scales, biases, and nothing for keys from n on. */
-template <bool CODES>
-static __device__ __forceinline__ void logits_scale(const struct rows_state &st,
+/* Biases by distance. A row's key is as far away as the key 8 before is from the row 8
+ * before. */
+static __device__ __forceinline__ void distances_add(uint32_t biases, float (&x)[32])
+{
+    const float log2_e = 1.4426950408889634f;
+    int lane = threadIdx.x % WARP;
+    int row = threadIdx.x / WARP * QUERIES + lane / 4;
+    uint32_t at = biases + (2 * (lane % 4) - row + WARPS * QUERIES - 1 - 8) * 4;
+
+#pragma unroll
+    for (int i = 0; i < 18; i++) {
+        int j = i / 2, e = i % 2;
+        float bias = shared_float(at + (8 * j + e) * 4) * log2_e;
+
+        if (j > 0)
+            x[4 * (j - 1) + e] += bias;
+        if (j < 8)
+            x[4 * j + 2 + e] += bias;
+    }
+}
+
+/* Scales, biases of keys, and nothing for keys from n on. */
+template <bool CODES, int DIM>
+static __device__ __forceinline__ void logits_scale(const struct rows_of<DIM> &st,
                                                     uint32_t stage, bool biased,
                                                     int64_t n, float (&x)[32])
 {
@@ -288,17 +339,18 @@ static __device__ __forceinline__ void logits_scale(const struct rows_state &st,
         float w = st.scale[i % 4 / 2];
 
         if (CODES)
-            w *= shared_float(stage + kind<CODES>::K_SCALE + key / 4 * 4);
+            w *= shared_float(stage + kind<CODES, DIM>::K_SCALE + key / 4 * 4);
         x[i] *= w;
         if (biased)
-            x[i] += shared_float(stage + kind<CODES>::BIAS + key * 4) * log2_e;
+            x[i] += shared_float(stage + kind<CODES, DIM>::BIAS + key * 4) * log2_e;
         if (key >= n)
             x[i] = -INFINITY;
     }
 }
 
 /* x becomes the probabilities, times 2^lift; returns by how much older sums shrink. */
-static __device__ __forceinline__ void softmax_step(struct rows_state &st,
+template <int DIM>
+static __device__ __forceinline__ void softmax_step(struct rows_of<DIM> &st,
                                                     float (&x)[32], float lift,
                                                     float (&shrink)[2])
 {
@@ -327,9 +379,9 @@ static __device__ __forceinline__ void softmax_step(struct rows_state &st,
 
 static __device__ __forceinline__ void codes_add(uint32_t stage, const float (&x)[32],
                                                  const float (&shrink)[2],
-                                                 struct rows_state &st)
+                                                 struct rows_of<WIDE> &st)
 {
-    typedef struct kind<true> k;
+    typedef struct kind<true, WIDE> k;
     int lane = threadIdx.x % WARP;
     uint32_t p[2][2][2][2]; /* 32 keys, 16 keys, row, */
 
@@ -341,7 +393,7 @@ static __device__ __forceinline__ void codes_add(uint32_t stage, const float (&x
                          x[8 * g + 2 * row + 1], x[8 * g + 4 + 2 * row],
                          x[8 * g + 4 + 2 * row + 1]);
 #pragma unroll
-    for (int j = 0; j < DIM / 8; j++) {
+    for (int j = 0; j < WIDE / 8; j++) {
         float sum[4] = {};
         uint32_t m[4];
 
@@ -358,15 +410,16 @@ static __device__ __forceinline__ void codes_add(uint32_t stage, const float (&x
     }
 }
 
+template <int DIM>
 static __device__ __forceinline__ void floats_add(uint32_t stage, const float (&x)[32],
                                                   const float (&shrink)[2],
-                                                  struct rows_state &st)
+                                                  struct rows_of<DIM> &st)
 {
-    typedef struct kind<false> k;
+    typedef struct kind<false, DIM> k;
     int lane = threadIdx.x % WARP;
 
 #pragma unroll
-    for (int i = 0; i < 64; i++)
+    for (int i = 0; i < DIM / 2; i++)
         st.o[i] *= shrink[i % 4 / 2];
 #pragma unroll
     for (int i = 0; i < KEYS / 16; i++) {
@@ -378,7 +431,8 @@ static __device__ __forceinline__ void floats_add(uint32_t stage, const float (&
 #pragma unroll
         for (int j = 0; j < DIM / 8; j += 2) {
             matrices_load_turned(
-                m, key_at<false>(stage + k::TILE, 16 * i + lane % 16, j + lane / 16));
+                m,
+                key_at<false, DIM>(stage + k::TILE, 16 * i + lane % 16, j + lane / 16));
             product_bf16(st.o + 4 * j, p, m[0], m[1]);
             product_bf16(st.o + 4 * j + 4, p, m[2], m[3]);
         }
@@ -399,30 +453,38 @@ static __device__ __forceinline__ float lift_of(void)
 
 /* ---- a warp's queries ---------------------------------------------------------- */
 
-template <bool CODES>
-static __global__ void __launch_bounds__(THREADS, 1)
+template <bool CODES, int DIM>
+static __device__ __forceinline__ void queries_load(uint32_t (*q)[4], uint32_t query)
+{
+    int row = threadIdx.x / WARP * QUERIES + threadIdx.x % 16;
+    int piece = threadIdx.x % WARP / 16;
+
+#pragma unroll
+    for (int i = 0; i < kind<CODES, DIM>::PIECES / 2; i++)
+        matrices_load(q[i], key_at<CODES, DIM>(query, row, 2 * i + piece));
+}
+
+template <bool CODES, int DIM>
+static __global__ void __launch_bounds__(THREADS, DIM == SLIM ? 2 : 1)
     mma_kernel(const __grid_constant__ struct rows_view a)
 {
-    typedef struct kind<CODES> k;
+    typedef struct kind<CODES, DIM> k;
     extern __shared__ char memory[];
     uint32_t query = shared_at(memory), stages = query + k::QUERY_BYTES;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     int64_t block = (int64_t)blockIdx.x * WARPS * QUERIES, h = blockIdx.y;
     int64_t first = block + warp * QUERIES + lane / 4; /* and 8 rows on */
     struct place at = {0, 0, 0}, next = {0, 0, 0};
-    uint32_t q[4 * k::BYTES][4];
-    struct rows_state st;
+    uint32_t q[k::PIECES / 2][4];
+    struct rows_of<DIM> st;
     bool more = place_next(a, next, 0);
 
-    rows_fetch<CODES>(query, a.q, h, block, WARPS * QUERIES, a.q.shape[1]);
+    rows_fetch<CODES, DIM>(query, a.q, h, block, WARPS * QUERIES, a.q.shape[1]);
     if (more)
-        tile_fetch<CODES>(a, stages, a.keys[next.part], h, next.at, next.key);
+        tile_fetch<CODES, DIM>(a, stages, next, h, block);
     asm volatile("cp.async.commit_group;\ncp.async.wait_group 0;" ::: "memory");
     __syncthreads();
-#pragma unroll
-    for (int i = 0; i < 4 * k::BYTES; i++)
-        matrices_load(
-            q[i], key_at<CODES>(query, warp * QUERIES + lane % 16, 2 * i + lane / 16));
+    queries_load<CODES, DIM>(q, query);
     rows_start(a, h, first, CODES, st);
     for (int tile = 0; more; tile++) {
         uint32_t stage = stages + tile % STAGES * k::STAGE;
@@ -431,11 +493,13 @@ static __global__ void __launch_bounds__(THREADS, 1)
         at = next;
         more = place_next(a, next, KEYS);
         if (more)
-            tile_fetch<CODES>(a, stages + (tile + 1) % STAGES * k::STAGE,
-                              a.keys[next.part], h, next.at, next.key);
-        logits_make<CODES>(q, stage, x);
-        logits_scale<CODES>(st, stage, a.key_bias != NULL, a.keys[at.part].n - at.at,
-                            x);
+            tile_fetch<CODES, DIM>(a, stages + (tile + 1) % STAGES * k::STAGE, next, h,
+                                   block);
+        logits_make<CODES, DIM>(q, stage, x);
+        logits_scale<CODES, DIM>(st, stage, a.key_bias != NULL,
+                                 a.keys[at.part].n - at.at, x);
+        if (k::BY_DISTANCE && a.rel_bias)
+            distances_add(stage + k::REL_BIAS, x);
         softmax_step(st, x, lift_of<CODES>(), shrink);
         if constexpr (CODES)
             codes_add(stage, x, shrink, st);
@@ -449,16 +513,39 @@ static __global__ void __launch_bounds__(THREADS, 1)
 
 /* ---- launching ----------------------------------------------------------------- */
 
-template <bool CODES>
+static bool rows_fit(const struct tensor *t)
+{
+    return t->dtype == DT_BF16 && (uintptr_t)t->data % 16 == 0 &&
+           t->stride[0] % 8 == 0 && t->stride[1] % 8 == 0;
+}
+
+extern "C" bool attention_slim_fits(const struct op_attention *a)
+{
+    int64_t dim = a->queries[0].q.shape[2];
+
+    if (dim % 8 != 0 || dim > SLIM)
+        return false;
+    for (int i = 0; i < a->n_queries; i++) {
+        if (!rows_fit(&a->queries[i].q))
+            return false;
+    }
+    for (int i = 0; i < a->n_keys; i++) {
+        if (!rows_fit(&a->keys[i].k) || !rows_fit(&a->keys[i].v))
+            return false;
+    }
+    return true;
+}
+
+template <bool CODES, int DIM>
 static cudaError_t queries_launch(const struct rows_view *v, cudaStream_t stream)
 {
     const int64_t per = WARPS * QUERIES;
     dim3 grid((unsigned)((v->q.shape[1] + per - 1) / per), (unsigned)v->q.shape[0]);
-    cudaError_t st = shared_allow(mma_kernel<CODES>, kind<CODES>::SHARED);
+    cudaError_t st = shared_allow(mma_kernel<CODES, DIM>, kind<CODES, DIM>::SHARED);
 
     if (st != cudaSuccess || grid.x == 0 || grid.y == 0)
         return st;
-    mma_kernel<CODES><<<grid, THREADS, kind<CODES>::SHARED, stream>>>(*v);
+    mma_kernel<CODES, DIM><<<grid, THREADS, kind<CODES, DIM>::SHARED, stream>>>(*v);
     return cudaGetLastError();
 }
 
@@ -471,8 +558,12 @@ extern "C" cudaError_t attention_mma_launch(const struct op_attention *a,
     rows_view_fill(&v, a);
     for (int i = 0; i < a->n_queries && st == cudaSuccess; i++) {
         rows_view_queries(&v, &a->queries[i]);
-        st = v.q.dtype == DT_I8 ? queries_launch<true>(&v, stream)
-                                : queries_launch<false>(&v, stream);
+        if (v.q.dtype == DT_I8)
+            st = queries_launch<true, WIDE>(&v, stream);
+        else
+            st = v.q.shape[2] > SLIM ? queries_launch<false, WIDE>(&v, stream)
+                                     : queries_launch<false, SLIM>(&v, stream);
+        v.first += v.q.shape[1];
     }
     return st;
 }

@@ -257,7 +257,7 @@ static enum status attention_cuda(void *self, struct queue *q,
         return cuda_said(attention_codes_launch(a, q->stream), "attention", e);
     if (c->hopper && attention_hopper_fits(a))
         return cuda_said(attention_hopper_launch(a, q->stream), "attention", e);
-    if (c->mma && attention_hopper_fits(a))
+    if (c->mma && (attention_hopper_fits(a) || (c->unproven && attention_slim_fits(a))))
         return cuda_said(attention_mma_launch(a, q->stream), "attention", e);
     if (attention_wide_fits(a))
         return attention_wide_cuda(c, q, a, e);
@@ -360,7 +360,7 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot open the gpu", e));
     c->units = prop.multiProcessorCount;
     c->hopper = prop.major == 9 && opt->kernels != OPS_PORTABLE;
-    c->unproven = opt->kernels == OPS_ALL;
+    c->unproven = opt->kernels != OPS_PROVEN;
     c->mma = prop.major >= 8;
     device_name(&prop.uuid, c->name);
     c->table = cuda_backend;

@@ -29,8 +29,8 @@ struct cuda {
     enum status (*look)(void *self, struct err *e); /* stream.h; NULL: none */
     void *look_self;
     int device;
-    bool hopper;   /* compute capability 9.0 */
-    bool unproven; /* OPS_ALL */
+    bool hopper;   /* compute capability 9.0, and its kernels are wanted */
+    bool unproven; /* so are kernels that have still to pass the tests */
     int units;     /* multiprocessors */
     bool mma;      /* 8.0 and later */
     cublasLtHandle_t blas;

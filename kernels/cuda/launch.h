@@ -44,6 +44,11 @@ cudaError_t attention_hopper_launch(const struct op_attention *a, cudaStream_t s
 bool attention_codes_fits(const struct op_attention *a);
 cudaError_t attention_codes_launch(const struct op_attention *a, cudaStream_t stream);
 
+/* The same of any gpu from 8.0 on, for what fits attention_hopper, and for bf16 heads
+ * of up to 64, with or without biases by distance. */
+bool attention_slim_fits(const struct op_attention *a);
+cudaError_t attention_mma_launch(const struct op_attention *a, cudaStream_t stream);
+
 /* p[s,n] = softmax of scale times logits [s,n] in every row; both dense. */
 cudaError_t softmax_launch(const struct tensor *p, const float *logits, float scale,
                            cudaStream_t stream);
@@ -64,9 +69,6 @@ cudaError_t conv_near_launch(const struct op_conv *a, int units, cudaStream_t st
 /* Norm of narrow bf16 rows into bf16, for what fits it. */
 bool norm_pixels_fits(const struct op_norm *a);
 cudaError_t norm_pixels_launch(const struct op_norm *a, cudaStream_t stream);
-/* The same of any gpu from 8.0 on, for what fits Hopper's. */
-cudaError_t attention_mma_launch(const struct op_attention *a, cudaStream_t stream);
-
 /* At most LAUNCH_PARTS_MAX parts, and as many to add. */
 cudaError_t gather_launch(const struct op_gather *a, cudaStream_t stream);
 

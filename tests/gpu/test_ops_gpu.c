@@ -360,11 +360,14 @@ static void attention_one(struct rig *r, int i, bool fours)
     snprintf(name, sizeof(name), "attention %s%s dim %d%s -> %s",
              dtype_name(hq[0].q.dtype), kind == K_I8_BY_4 ? " by 4" : "", dim,
              fours ? ", keys in fours" : "", dtype_name(outs[i % 3]));
-    if (kind < K_I8 && outs[i % 3] != DT_E4M3)
+    if (kind == K_BF16 && outs[i % 3] != DT_E4M3)
+        table_compare(r, name, &o[1], TOL_ATTENTION_BF16);
+    else if (kind < K_I8 && outs[i % 3] != DT_E4M3)
         table_compare(r, name, &o[1], out_limit(outs[i % 3]));
     else
         table_compare_l1(r, name, &o[1], TOL_ATTENTION_CODES);
-    table_compare(r, "  its log-sum-exp", &lse[1], TOL_OP_F32);
+    table_compare(r, "  its log-sum-exp", &lse[1],
+                  kind == K_BF16 ? TOL_GEMM_BF16 : TOL_OP_F32);
 }
 
 static void attention_all(struct rig *r)

@@ -237,6 +237,115 @@ static void fast_cut(struct rig *r, bool codes)
               differ, 0.0);
 }
 
+/* ---- attention with biases by distance ------------------------------------------ */
+
+static const struct slim_case {
+    int64_t dim, queries[2], keys[2], reach;
+    enum dtype o;
+    bool biased, add;
+} slims[] = {
+    {64, {512, 0}, {512, 0}, 128, DT_BF16, false, false},
+    {64, {100, 0}, {100, 0}, 128, DT_BF16, false, false},
+    {64, {7, 0}, {7, 0}, 128, DT_BF16, false, false},
+    {64, {70, 133}, {128, 203}, 50, DT_F32, false, false},
+    {64, {70, 133}, {13, 203}, 50, DT_F32, true, true},
+    {40, {70, 33}, {128, 77}, 3, DT_F32, true, false},
+    {24, {130, 0}, {65, 0}, 0, DT_E4M3, true, false},
+    {8, {130, 0}, {65, 64}, 700, DT_BF16, false, false},
+    {64, {130, 0}, {65, 64}, -1, DT_BF16, false, false},
+};
+
+/* A negative reach: no biases by distance. */
+static void slim_one(struct rig *r, const struct slim_case *c)
+{
+    enum { H = 3 };
+    int parts = c->queries[1] ? 2 : 1;
+    struct attn_queries hq[2], dq[2];
+    struct attn_keys hk[2], dk[2];
+    struct pair o[2];
+    struct pair bias = pair_random(r, DT_F32, 1, SHAPE(c->keys[0] + c->keys[1]), 0, 0);
+    struct pair rel = random2(r, DT_F32, H, c->reach < 0 ? 1 : 2 * c->reach + 1);
+    struct op_attention host = {.queries = hq, .n_queries = parts, .keys = hk}, dev;
+    char name[64];
+
+    host.n_keys = c->keys[1] ? 2 : 1;
+    for (int p = 0; p < 2; p++) {
+        struct pair q = pair_random(r, DT_BF16, 3, SHAPE(H, c->queries[p], c->dim), 0,
+                                    0);
+        struct pair k = pair_random(r, DT_BF16, 3, SHAPE(H, c->keys[p], c->dim), 0, 0);
+        struct pair v = pair_random(r, DT_BF16, 3, SHAPE(H, c->keys[p], c->dim), 0, 0);
+
+        o[p] = pair_random(r, c->o, 3, SHAPE(c->queries[p], H, c->dim), 0, 0);
+        hq[p] = (struct attn_queries){q.host, o[p].host, NULL};
+        dq[p] = (struct attn_queries){q.dev, o[p].dev, NULL};
+        hk[p] = (struct attn_keys){k.host, v.host, c->keys[p]};
+        dk[p] = (struct attn_keys){k.dev, v.dev, c->keys[p]};
+    }
+    host.scale = 0.3f;
+    host.add = c->add;
+    dev = host;
+    dev.queries = dq;
+    dev.keys = dk;
+    host.key_bias = c->biased ? &bias.host : NULL;
+    dev.key_bias = c->biased ? &bias.dev : NULL;
+    host.rel_bias = c->reach < 0 ? NULL : &rel.host;
+    dev.rel_bias = c->reach < 0 ? NULL : &rel.dev;
+    BOTH(r, attention, &host, &dev);
+    snprintf(name, sizeof(name), "attention of %d, distances to %d, %d keys -> %s",
+             (int)c->dim, (int)c->reach, (int)(c->keys[0] + c->keys[1]),
+             dtype_name(c->o));
+    for (int p = 0; p < parts; p++) {
+        if (c->o == DT_E4M3)
+            table_compare_l1(r, name, &o[p], TOL_ATTENTION_CODES);
+        else
+            table_compare(r, name, &o[p], TOL_ATTENTION_BF16);
+    }
+}
+
+/* One layer of the text encoder; and the first 70 of its 512 queries give what all
+ * give. */
+static void slim_layer(struct rig *r)
+{
+    enum { H = 64, S = 512, SOME = 70, D = 64, TIMES = 20 };
+    struct pair q = pair_random(r, DT_BF16, 3, SHAPE(H, S, D), 0, 0);
+    struct pair k = pair_random(r, DT_BF16, 3, SHAPE(H, S, D), 0, 0);
+    struct pair v = pair_random(r, DT_BF16, 3, SHAPE(H, S, D), 0, 0);
+    struct pair rel = random2(r, DT_F32, H, 257);
+    struct pair all = pair_make(r, DT_BF16, 3, SHAPE(S, H, D), 0, 0);
+    struct pair some = pair_make(r, DT_BF16, 3, SHAPE(SOME, H, D), 0, 0);
+    struct attn_queries qs = {q.dev, all.dev, NULL};
+    struct attn_keys ks = {k.dev, v.dev, S};
+    struct op_attention a = {.queries = &qs,
+                             .n_queries = 1,
+                             .keys = &ks,
+                             .n_keys = 1,
+                             .rel_bias = &rel.dev,
+                             .scale = 1.0f};
+    struct err e = ERR_INIT;
+    struct tensor whole, part;
+    double begin = 0.0, differ = 0.0;
+
+    for (int i = 0; i <= TIMES; i++) {
+        if (i == 1) {
+            rig_wait(r);
+            begin = now_ms();
+        }
+        must(ops_attention(r->gpu, r->gpu_q, &a, &e), &e, "attention");
+    }
+    rig_wait(r);
+    printf("attention of a layer of the text encoder: %.3f ms\n",
+           (now_ms() - begin) / TIMES);
+    whole = pair_fetch(r, &all);
+    qs.q = tensor_slice(&q.dev, 1, 0, SOME);
+    qs.o = some.dev;
+    must(ops_attention(r->gpu, r->gpu_q, &a, &e), &e, "attention");
+    part = pair_fetch(r, &some);
+    for (int64_t i = 0; i < SOME * H * D; i++)
+        differ += ((const uint16_t *)whole.data)[i] != ((const uint16_t *)part.data)[i];
+    table_row("attention of 64: values that depend on the number of queries", differ,
+              0.0);
+}
+
 /* ---- convolution --------------------------------------------------------------- */
 
 static const struct conv_case {
@@ -478,6 +587,10 @@ void matrix_attention_all(struct rig *r)
         fast_one(r, &fasts[i]);
     fast_cut(r, false);
     fast_cut(r, true);
+    pairs_clear(r);
+    for (size_t i = 0; i < sizeof(slims) / sizeof(slims[0]); i++)
+        slim_one(r, &slims[i]);
+    slim_layer(r);
     pairs_clear(r);
 }
 
