@@ -12,7 +12,7 @@
 #define OPS_LIST(X)                                                                 \
     X(linear) X(conv) X(norm) X(residual) X(act) X(key_sum) X(heads) X(values)      \
     X(attention) X(gather) X(attn_merge) X(convert) X(rows) X(sinusoid) X(unpatch)  \
-    X(combine) X(pixels) X(normal)
+    X(combine) X(pixels) X(normal) X(quantise)
 /* clang-format on */
 
 struct backend {
@@ -20,6 +20,8 @@ struct backend {
     void (*close)(void *self);
     enum status (*mem_alloc)(void *self, size_t bytes, void **out, struct err *e);
     void (*mem_free)(void *self, void *p);
+    enum status (*pinned_alloc)(void *self, size_t bytes, void **out, struct err *e);
+    void (*pinned_free)(void *self, void *p);
     enum status (*queue_open)(void *self, void *workspace, size_t bytes,
                               struct queue **out, struct err *e);
     void (*queue_close)(void *self, struct queue *q);
@@ -30,6 +32,7 @@ struct backend {
                                 struct err *e);
     enum status (*event_await)(void *self, struct queue *q, struct event *ev,
                                struct err *e);
+    enum status (*event_wait)(void *self, struct event *ev, struct err *e);
     enum status (*copy)(void *self, struct queue *q, const struct tensor *dst,
                         const struct tensor *src, struct err *e);
     size_t (*linear_workspace)(const void *self, const struct op_linear *a);

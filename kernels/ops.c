@@ -132,6 +132,17 @@ void ops_mem_free(struct ops *ops, void *p)
         ops->backend->mem_free(ops->self, p);
 }
 
+enum status ops_pinned_alloc(struct ops *ops, size_t bytes, void **out, struct err *e)
+{
+    return ops->backend->pinned_alloc(ops->self, bytes, out, e);
+}
+
+void ops_pinned_free(struct ops *ops, void *p)
+{
+    if (p)
+        ops->backend->pinned_free(ops->self, p);
+}
+
 enum status ops_queue_open(struct ops *ops, void *workspace, size_t bytes,
                            struct queue **out, struct err *e)
 {
@@ -170,6 +181,11 @@ enum status ops_event_await(struct ops *ops, struct queue *q, struct event *ev,
                             struct err *e)
 {
     return ops->backend->event_await(ops->self, q, ev, e);
+}
+
+enum status ops_event_wait(struct ops *ops, struct event *ev, struct err *e)
+{
+    return ops->backend->event_wait(ops->self, ev, e);
 }
 
 enum status ops_copy(struct ops *ops, struct queue *q, const struct tensor *dst,

@@ -69,6 +69,8 @@ struct ops_facts {
                               * processor idle, so that doing multiples of them one
                               * after another takes no longer than all at once */
     unsigned operand_dtypes; /* bit 1 << dtype for each operand type it runs */
+    bool loads;              /* weights get their final form here while they arrive,
+                              * by ops_quantise and ops_convert, not on the host */
     const char *device;      /* what tells its device from all others, also on other
                               * machines ("GPU-6a0b…"); NULL: the host */
 };
@@ -95,6 +97,11 @@ const char *ops_machine(const struct ops *ops);
 enum status ops_mem_alloc(struct ops *ops, size_t bytes, void **out, struct err *e);
 void ops_mem_free(struct ops *ops, void *p);
 
+/* Memory of the host that copies to and from the backend's space go through as it is
+ * (pinned), page aligned; only set-up code calls this. */
+enum status ops_pinned_alloc(struct ops *ops, size_t bytes, void **out, struct err *e);
+void ops_pinned_free(struct ops *ops, void *p);
+
 /* `workspace` is borrowed until the queue is closed; backend's space. */
 enum status ops_queue_open(struct ops *ops, void *workspace, size_t bytes,
                            struct queue **out, struct err *e);
@@ -111,6 +118,11 @@ enum status ops_event_record(struct ops *ops, struct queue *q, struct event *ev,
                              struct err *e);
 enum status ops_event_await(struct ops *ops, struct queue *q, struct event *ev,
                             struct err *e);
+
+/* Wait on the host until `ev` is reached, as an event is that was never recorded.
+ * Errors of the queue's ops still come out where the queue is waited for. Any thread
+ * may call this. */
+enum status ops_event_wait(struct ops *ops, struct event *ev, struct err *e);
 
 /* Bytes between the host and the backend's space, or within it; dense tensors of equal
  * dtype and count. Host memory must stay valid until the queue is waited for. */
@@ -430,6 +442,22 @@ struct op_normal {
 };
 enum status ops_normal(struct ops *ops, struct queue *q, const struct op_normal *a,
                        struct err *e);
+
+/* Rows of a stored weight matrix to codes, by the rule for weights, which is not that
+ * of operands: scale = max(absmax of the row, 1e-5) / 448 (i8: / 127), code = src /
+ * scale, to nearest, ties to even, in fp32 with true division (kernels/base/
+ * weight_code.h, quantization-and-attention 1.3.1). Same bytes on every backend.
+ * dst [s,d] e4m3 or i8 with SCALE_ROW scales, src [s,d] f32, bf16, f16 or f64; both
+ * dense. spoilt i64 [1]: the first row that holds NaN or infinity, counted from
+ * first_row, if that is less than what is there; it is written like a row of zeros. */
+struct op_quantise {
+    struct tensor *dst;
+    const struct tensor *src;
+    struct tensor *spoilt;
+    int64_t first_row;
+};
+enum status ops_quantise(struct ops *ops, struct queue *q, const struct op_quantise *a,
+                         struct err *e);
 
 /* ---- looking on ----------------------------------------------------------------- */
 

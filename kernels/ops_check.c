@@ -662,3 +662,20 @@ enum status copy_check(const struct tensor *dst, const struct tensor *src,
         return err_set(e, ST_USAGE, "copy: 'dst' and 'src' must be dense");
     return ST_OK;
 }
+
+enum status quantise_check(const struct ops_facts *facts, const struct op_quantise *a,
+                           struct err *e)
+{
+    struct look l = {facts, "quantise", e};
+
+    TRY(want2(&l, "src", a->src, FLOATS | BIT(DT_F16) | BIT(DT_F64), ANY, ANY));
+    TRY(applied(&l, "src", a->src));
+    TRY(dense_want(&l, "src", a->src));
+    TRY(want2(&l, "dst", a->dst, CODES, a->src->shape[0], a->src->shape[1]));
+    TRY(dense_want(&l, "dst", a->dst));
+    TRY(want(&l, "spoilt", a->spoilt, BIT(DT_I64), 1, (int64_t[]){1}));
+    if (a->dst->scales.kind != SCALE_ROW ||
+        (!a->dst->scales.data && a->dst->shape[0] > 0))
+        return refuse(&l, "dst", "must have SCALE_ROW scales");
+    return ST_OK;
+}

@@ -179,6 +179,7 @@ PLAIN_COST(unpatch, x, out)
 PLAIN_COST(pixels, x, out)
 PLAIN_COST(rows, out, out)
 PLAIN_COST(normal, out, out)
+PLAIN_COST(quantise, src, dst)
 #undef PLAIN_COST
 
 void bench_watch_cost(const char *op, const void *args, struct watch_cost *out)
@@ -206,6 +207,7 @@ void bench_watch_cost(const char *op, const void *args, struct watch_cost *out)
         {"pixels", pixels_cost},
         {"rows", rows_cost},
         {"normal", normal_cost},
+        {"quantise", quantise_cost},
     };
 
     memset(out, 0, sizeof(*out));

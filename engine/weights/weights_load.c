@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "engine/digest.h"
-#include "engine/weights/quantise_row.h"
 #include "engine/weights/store.h"
+#include "kernels/base/quantise_row.h"
 
 enum { PIECE_BYTES = 4 << 20, THREADS_MAX = 8 };
 

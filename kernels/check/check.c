@@ -57,6 +57,17 @@ static enum status memory_look(const struct check *c, const char *op, struct err
     return ST_OK;
 }
 
+static enum status check_pinned_alloc(void *self, size_t bytes, void **out,
+                                      struct err *e)
+{
+    return check_mem_alloc(self, bytes, out, e);
+}
+
+static void check_pinned_free(void *self, void *p)
+{
+    check_mem_free(self, p);
+}
+
 /* ---- queues and events ---------------------------------------------------------- */
 
 static enum status check_queue_open(void *self, void *workspace, size_t bytes,
@@ -124,6 +135,13 @@ static enum status check_event_await(void *self, struct queue *q, struct event *
     struct check *c = self;
 
     return c->inner.backend->event_await(c->inner.self, q->inner, ev, e);
+}
+
+static enum status check_event_wait(void *self, struct event *ev, struct err *e)
+{
+    struct check *c = self;
+
+    return c->inner.backend->event_wait(c->inner.self, ev, e);
 }
 
 static enum status check_copy(void *self, struct queue *q, const struct tensor *dst,
@@ -215,6 +233,7 @@ NO_NEED(unpatch)
 NO_NEED(combine)
 NO_NEED(pixels)
 NO_NEED(normal)
+NO_NEED(quantise)
 #undef NO_NEED
 
 #define WATCHED(which)                                                              \
@@ -307,6 +326,8 @@ static const struct backend check_table = {
     .close = check_close,
     .mem_alloc = check_mem_alloc,
     .mem_free = check_mem_free,
+    .pinned_alloc = check_pinned_alloc,
+    .pinned_free = check_pinned_free,
     .queue_open = check_queue_open,
     .queue_close = check_queue_close,
     .queue_wait = check_queue_wait,
@@ -314,6 +335,7 @@ static const struct backend check_table = {
     .event_close = check_event_close,
     .event_record = check_event_record,
     .event_await = check_event_await,
+    .event_wait = check_event_wait,
     .copy = check_copy,
     .linear_workspace = check_linear_workspace,
     .conv_workspace = check_conv_workspace,

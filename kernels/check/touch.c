@@ -272,3 +272,10 @@ void touch_normal(const struct op_normal *a, struct touches *ts)
 {
     writes(ts, a->out, "out");
 }
+
+void touch_quantise(const struct op_quantise *a, struct touches *ts)
+{
+    reads(ts, a->src, "src");
+    updates(ts, a->spoilt, "spoilt");
+    writes(ts, a->dst, "dst");
+}

@@ -47,6 +47,28 @@ static void cuda_mem_free(void *self, void *p)
     cudaFree(p);
 }
 
+static enum status cuda_pinned_alloc(void *self, size_t bytes, void **out,
+                                     struct err *e)
+{
+    cudaError_t code;
+    void *p;
+
+    TRY(device_enter(self, "pinned memory", e));
+    code = cudaMallocHost(&p, bytes ? bytes : ARENA_ALIGN);
+    if (code == cudaErrorMemoryAllocation)
+        return err_set(e, ST_RESOURCE, "cannot pin %.1f MiB of host memory",
+                       (double)bytes / 1048576.0);
+    TRY(cuda_said(code, "pinned memory", e));
+    *out = p;
+    return ST_OK;
+}
+
+static void cuda_pinned_free(void *self, void *p)
+{
+    (void)self;
+    cudaFreeHost(p);
+}
+
 /* ---- queues and events --------------------------------------------------------- */
 
 static enum status cuda_queue_open(void *self, void *workspace, size_t bytes,
@@ -160,6 +182,21 @@ static enum status cuda_event_await(void *self, struct queue *q, struct event *e
     return cuda_said(cudaStreamWaitEvent(q->stream, ev->event, 0), "event", e);
 }
 
+/* Without `look`, which is for one thread: this is not for work that waits for a peer.
+ */
+static enum status cuda_event_wait(void *self, struct event *ev, struct err *e)
+{
+    double since = clock_seconds();
+    cudaError_t code;
+
+    TRY(device_enter(self, "event", e));
+    while ((code = cudaEventQuery(ev->event)) == cudaErrorNotReady) {
+        cudaGetLastError();
+        give_way(clock_seconds() - since);
+    }
+    return cuda_said(code, "event", e);
+}
+
 /* ---- beside NCCL ---------------------------------------------------------------- */
 
 int cuda_device_of(const struct ops *ops)
@@ -206,6 +243,7 @@ SIMPLE(unpatch, x)
 SIMPLE(combine, out)
 SIMPLE(pixels, x)
 SIMPLE(normal, out)
+SIMPLE(quantise, src)
 #undef SIMPLE
 
 static enum status norm_cuda(void *self, struct queue *q, const struct op_norm *a,
@@ -307,6 +345,8 @@ static const struct backend cuda_backend = {
     .close = cuda_close,
     .mem_alloc = cuda_mem_alloc,
     .mem_free = cuda_mem_free,
+    .pinned_alloc = cuda_pinned_alloc,
+    .pinned_free = cuda_pinned_free,
     .queue_open = cuda_queue_open,
     .queue_close = cuda_queue_close,
     .queue_wait = cuda_queue_wait,
@@ -314,6 +354,7 @@ static const struct backend cuda_backend = {
     .event_close = cuda_event_close,
     .event_record = cuda_event_record,
     .event_await = cuda_event_await,
+    .event_wait = cuda_event_wait,
     .copy = copy_cuda,
     .linear_workspace = linear_workspace_cuda,
     .conv_workspace = conv_workspace_cuda,
@@ -366,6 +407,7 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     c->table = cuda_backend;
     c->table.facts.device = c->name;
     c->table.facts.busy_tokens = busy_rows(c->units);
+    c->table.facts.loads = c->unproven;
     snprintf(out->machine, sizeof(out->machine), "%.26s, cublasLt %zu", prop.name,
              cublasLtGetVersion());
     return ST_OK;

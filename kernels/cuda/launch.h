@@ -89,6 +89,7 @@ LAUNCHER(unpatch);
 LAUNCHER(combine);
 LAUNCHER(pixels);
 LAUNCHER(normal);
+LAUNCHER(quantise);
 #undef LAUNCHER
 
 #ifdef __cplusplus

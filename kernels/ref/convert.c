@@ -119,3 +119,45 @@ enum status normal_ref(void *self, struct queue *q, const struct op_normal *a,
     }
     return ST_OK;
 }
+
+/* The rule of weight_code.h from the plain conversions. */
+static void quantise_row_ref(const struct op_quantise *a, int64_t row, bool spoilt,
+                             float top)
+{
+    bool e4m3 = a->dst->dtype == DT_E4M3;
+    float scale = (!spoilt && top > 1e-5f ? top : 1e-5f) / (e4m3 ? 448.0f : 127.0f);
+    int64_t cols = a->dst->shape[1];
+
+    for (int64_t c = 0; c < cols; c++) {
+        float v = spoilt ? 0.0f : ref_load(a->src, row * cols + c) / scale;
+        uint8_t *to = ref_at(a->dst, row * cols + c);
+
+        *to = e4m3 ? f32_to_e4m3(v) : (uint8_t)f32_to_i8(v);
+    }
+    a->dst->scales.data[row] = scale;
+}
+
+enum status quantise_ref(void *self, struct queue *q, const struct op_quantise *a,
+                         struct err *e)
+{
+    int64_t *first = a->spoilt->data, cols = a->src->shape[1];
+
+    (void)self;
+    (void)q;
+    (void)e;
+    for (int64_t r = 0; r < a->src->shape[0]; r++) {
+        bool spoilt = false;
+        float top = 0.0f;
+
+        for (int64_t c = 0; c < cols; c++) {
+            float v = ref_load(a->src, r * cols + c);
+
+            spoilt = spoilt || !isfinite(v);
+            top = absmax_of(top, v);
+        }
+        if (spoilt && a->first_row + r < *first)
+            *first = a->first_row + r;
+        quantise_row_ref(a, r, spoilt, top);
+    }
+    return ST_OK;
+}

@@ -586,6 +586,7 @@ int main(void)
     rig_open(&r, WORKSPACE, OPS_ALL);
     attention_all(&r);
     matrix_attention_all(&r);
+    quantise_all(&r);
     rig_close(&r);
     failed = table_print();
     return failed ? 1 : 0;

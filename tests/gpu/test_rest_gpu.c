@@ -493,6 +493,68 @@ static void convert_all(struct rig *r)
     }
 }
 
+/* Weights to codes must be the host's bit for bit, and so must what is said of rows
+ * that are not finite. */
+static void quantise_one(struct rig *r, const struct pair *src, enum dtype dt,
+                         const char *what)
+{
+    struct pair dst = pair2(r, dt, src->host.shape[0], src->host.shape[1]);
+    struct pair spoilt = pair_make(r, DT_I64, 1, SHAPE(1), 0, 0);
+    struct op_quantise host = {&dst.host, &src->host, &spoilt.host, 100};
+    struct op_quantise dev = {&dst.dev, &src->dev, &spoilt.dev, 100};
+    struct tensor found;
+    char name[64];
+
+    *(int64_t *)spoilt.host.data = INT64_MAX;
+    pair_send(r, &spoilt);
+    BOTH(r, quantise, &host, &dev);
+    snprintf(name, sizeof(name), "weights %s -> %s, %s", dtype_name(src->host.dtype),
+             dtype_name(dt), what);
+    table_compare(r, name, &dst, 0.0);
+    found = pair_fetch(r, &spoilt);
+    table_row("  its spoilt row differs",
+              *(int64_t *)found.data != *(int64_t *)spoilt.host.data, 0.0);
+}
+
+/* Every bf16 number: in rows of neighbours, some of which are not finite, and beside a
+ * largest one that makes the scale 1. */
+static struct pair every_bf16(struct rig *r, float top)
+{
+    struct pair src = pair2(r, DT_BF16, 1024, 132);
+    uint16_t *v = src.host.data;
+
+    for (int i = 0; i < 65536; i++) {
+        uint16_t *to = v + i / 128 * 132 + i % 128;
+
+        *to = (uint16_t)i;
+        to[512 * 132] = fabsf(bf16_to_f32((uint16_t)i)) <= top ? (uint16_t)i : 0;
+    }
+    for (int row = 512; row < 1024; row++)
+        v[row * 132 + 128] = f32_to_bf16(top);
+    pair_send(r, &src);
+    return src;
+}
+
+void quantise_all(struct rig *r)
+{
+    static const enum dtype from[] = {DT_F32, DT_BF16, DT_F16, DT_F64};
+    static const int64_t cols[] = {5120, 131, 13824, 64};
+
+    for (int i = 0; i < 32; i++) {
+        struct pair src = random2(r, from[i / 8], 37, cols[i % 4]);
+        char what[32];
+
+        snprintf(what, sizeof(what), "%d wide", (int)cols[i % 4]);
+        quantise_one(r, &src, i & 4 ? DT_I8 : DT_E4M3, what);
+    }
+    for (int k = 0; k < 2; k++) {
+        struct pair src = every_bf16(r, k ? 127.0f : 448.0f);
+
+        quantise_one(r, &src, k ? DT_I8 : DT_E4M3, "every number");
+    }
+    pairs_clear(r);
+}
+
 /* Axes swapped: strides on both sides. */
 static void convert_strided(struct rig *r)
 {

@@ -253,6 +253,7 @@ RUN(unpatch, 0)
 RUN(combine, 0)
 RUN(pixels, 0)
 RUN(normal, 0)
+RUN(quantise, 0)
 #undef RUN
 
 /* ---- comparing ------------------------------------------------------------------- */

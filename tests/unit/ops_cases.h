@@ -78,6 +78,7 @@ void run_unpatch(struct ops *o, const struct op_unpatch *a);
 void run_combine(struct ops *o, const struct op_combine *a);
 void run_pixels(struct ops *o, const struct op_pixels *a);
 void run_normal(struct ops *o, const struct op_normal *a);
+void run_quantise(struct ops *o, const struct op_quantise *a);
 
 /* ---- comparing ------------------------------------------------------------------- */
 

@@ -257,6 +257,66 @@ static void convert_body(struct ops *ref, struct ops *test)
     }
 }
 
+/* The codes of `src` on both backends, and which row they find spoilt. */
+static int64_t quantise_both(struct ops *ref, struct ops *test, enum dtype dt,
+                             const struct tensor *src, struct tensor *want)
+{
+    struct tensor got = make2(dt, src->shape[0], src->shape[1]);
+    struct tensor spoilt[2] = {make(DT_I64, 1, SHAPE(1)), make(DT_I64, 1, SHAPE(1))};
+
+    *want = make2(dt, src->shape[0], src->shape[1]);
+    for (int i = 0; i < 2; i++)
+        *(int64_t *)spoilt[i].data = INT64_MAX;
+    run_quantise(ref, &(struct op_quantise){want, src, &spoilt[0], 1000});
+    run_quantise(test, &(struct op_quantise){&got, src, &spoilt[1], 1000});
+    expect_same(&got, want, "weights to codes");
+    expect_same(&spoilt[1], &spoilt[0], "spoilt row");
+    return *(int64_t *)spoilt[1].data;
+}
+
+static const enum dtype code_types[] = {DT_E4M3, DT_I8};
+
+static void quantise_body(struct ops *ref, struct ops *test)
+{
+    static const enum dtype from[] = {DT_F32, DT_BF16, DT_F16, DT_F64};
+    static const int64_t cols[] = {1, 65, 512, 5003};
+
+    for (int i = 0; i < 32; i++) {
+        struct tensor src = randoms2(from[i / 8], 33, cols[i % 4]);
+        struct tensor codes;
+
+        if (src.dtype == DT_BF16)
+            memset(src.data, 0, 2 * (size_t)src.shape[1]); /* the least scale */
+        assert_true(quantise_both(ref, test, code_types[i / 4 % 2], &src, &codes) ==
+                    INT64_MAX);
+    }
+}
+
+/* Row r has the bf16 numbers 128 r to 128 r + 127, so 255 and 511 are not finite; the
+ * next rows have them all behind a largest one that makes the scale 1. */
+static void every_bf16_body(struct ops *ref, struct ops *test)
+{
+    for (int k = 0; k < 2; k++) {
+        struct tensor src = make2(DT_BF16, 513 + 512, 129), codes;
+        uint16_t *v = src.data;
+        float top = k ? 127.0f : 448.0f;
+
+        for (int i = 0; i < 65536; i++) {
+            uint16_t *to = v + i / 128 * 129 + i % 128;
+
+            *to = (uint16_t)i;
+            to[513 * 129] = fabsf(bf16_to_f32((uint16_t)i)) <= top ? (uint16_t)i : 0;
+        }
+        for (int r = 513; r < 513 + 512; r++)
+            v[r * 129 + 128] = f32_to_bf16(top);
+        assert_true(quantise_both(ref, test, code_types[k], &src, &codes) == 1255);
+        assert_true(codes.scales.data[255] == 1e-5f / top);
+        assert_true(codes.scales.data[600] == 1.0f);
+        for (int c = 0; c < 129; c++)
+            assert_int_equal(((uint8_t *)codes.data)[511 * 129 + c], 0);
+    }
+}
+
 static void rows_body(struct ops *ref, struct ops *test)
 {
     static const enum dtype from[] = {DT_F32, DT_BF16, DT_F16};
@@ -448,6 +508,8 @@ EACH(act)
 EACH(act_in_place)
 EACH(alone)
 EACH(convert)
+EACH(quantise)
+EACH(every_bf16)
 EACH(rows)
 EACH(sinusoid)
 EACH(unpatch)
@@ -469,6 +531,8 @@ int main(void)
         cmocka_unit_test(act_in_place_all),
         cmocka_unit_test(alone_all),
         cmocka_unit_test(convert_all),
+        cmocka_unit_test(quantise_all),
+        cmocka_unit_test(every_bf16_all),
         cmocka_unit_test(rows_all),
         cmocka_unit_test(sinusoid_all),
         cmocka_unit_test(unpatch_all),

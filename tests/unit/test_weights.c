@@ -13,9 +13,9 @@
 
 #include "engine/digest.h"
 #include "engine/weights/model.h"
-#include "engine/weights/quantise_row.h"
 #include "engine/weights/safetensors.h"
 #include "engine/weights/weights.h"
+#include "kernels/base/quantise_row.h"
 #include "tests/scratch.h"
 
 #define DATA FF_GOLDEN_DIR

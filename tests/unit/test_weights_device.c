@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "engine/weights/component.h"
-#include "engine/weights/quantise_row.h"
 #include "engine/weights/weights.h"
+#include "kernels/base/quantise_row.h"
 
 /* ---- a backend of one copy ------------------------------------------------------ */
 

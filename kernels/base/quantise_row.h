@@ -1,11 +1,9 @@
 /* quantise_row.h - one row of a weight matrix to 8-bit codes and a scale
  *
- * Private to the weight store. The rule is that of quantization-and-attention 1.3.1 and
- * 1.3.2: scale = max(absmax, 1e-5) / 448 or / 127, code = round(w / scale), to nearest,
- * ties to even. The codes are those of f32_to_e4m3 and f32_to_i8.
+ * By the rule of weight_code.h; the codes are those of f32_to_e4m3 and f32_to_i8.
  */
-#ifndef ENGINE_WEIGHTS_QUANTISE_ROW_H
-#define ENGINE_WEIGHTS_QUANTISE_ROW_H
+#ifndef KERNELS_BASE_QUANTISE_ROW_H
+#define KERNELS_BASE_QUANTISE_ROW_H
 
 #include <stdbool.h>
 #include <stddef.h>
