@@ -1,7 +1,7 @@
 /* store.h - inside of a weight store
  *
- * Private to weights.c (finding), weights_plan.c (what becomes of each tensor) and
- * weights_load.c (reading).
+ * Private to weights.c (finding), weights_plan.c (what becomes of each tensor) and the
+ * files of load.h (reading).
  */
 #ifndef ENGINE_WEIGHTS_STORE_H
 #define ENGINE_WEIGHTS_STORE_H
@@ -20,6 +20,7 @@ struct slot {
     size_t data_at, scales_at; /* in the allocation */
     size_t bytes;              /* of data and scales together, from data_at */
     uint64_t checksum;         /* of the stored bytes */
+    int round;                 /* of a load by a team */
     enum dtype stored_dtype;
     int stored_rank;
     int64_t stored_dims[STORED_RANK_MAX];

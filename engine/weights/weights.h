@@ -27,6 +27,9 @@
  *     …
  *     weights_close(w);
  *
+ * On a backend with memory of its own the bytes that files hold can be sent as they are
+ * and get their form there; several ranks can read a part each. Neither changes a byte.
+ *
  * weights_find checks rank and shape (-1: any) and answers ST_INPUT with the name, the
  * shape that is there and the one that is wanted. Views stay valid until weights_close.
  * Before weights_load they have shape and dtype but no data.
@@ -54,6 +57,37 @@ struct weights_share {
     void (*close)(void *self, void *memory);
 };
 
+/* Ranks that fill a store each, of the same tensors under the same policy, and read a
+ * part of the files each: of every round of the memory this rank fills piece [rank] and
+ * has the others' from them. All ranks of the launch make the same calls, also those of
+ * other teams, and one that fails by itself meets the others in `agree`. */
+struct weights_piece {
+    void *data;
+    size_t bytes;
+};
+
+struct weights_team {
+    void *self;
+    int rank, size;     /* size 0: this one reads nothing */
+    size_t round_bytes; /* of files in a round, about; 0: 1 GiB */
+    enum status (*open)(void *self, struct ops *ops, struct err *e);
+    /* all go on, or all learn of the first that failed */
+    enum status (*agree)(void *self, enum status st, struct err *e);
+    /* the pieces [size] begin to travel when the work on `q` so far is done */
+    enum status (*pass)(void *self, struct queue *q, const struct weights_piece *pieces,
+                        struct err *e);
+    enum status (*finish)(void *self, struct err *e); /* all that was passed is there */
+    enum status (*sum)(void *self, int64_t *values, int64_t n, struct err *e);
+    void (*close)(void *self);
+};
+
+/* Where tensors get their final form while they arrive. */
+enum weights_way {
+    WEIGHTS_AUTO,    /* where the backend says (ops_facts: loads) */
+    WEIGHTS_ON_HOST, /* by this module's own threads */
+    WEIGHTS_BY_OPS,  /* by the backend; the same bytes */
+};
+
 struct weights_policy {
     enum weight_quant quant;
     /* is this canonical name a matrix to quantise? NULL: none */
@@ -61,7 +95,10 @@ struct weights_policy {
     bool conv_channels_last;
     enum dtype conv_dtype; /* of those: DT_F32 (0) or DT_BF16 */
     int threads;           /* that read and convert, 0: one per core, at most 8 */
+    enum weights_way way;
     const struct weights_share *share; /* borrowed until weights_close; NULL: none */
+    const struct weights_team *team;   /* likewise; with `share` too, a team of those
+                                        * that fill the memory which others see */
     /* called now and then while loading, never by two threads at once; may be NULL */
     void (*progress)(void *self, int64_t bytes_done, int64_t bytes_total);
     void *progress_self;

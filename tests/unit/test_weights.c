@@ -271,6 +271,71 @@ static void convolutions_become_channels_last(void **state)
     component_close(&c);
 }
 
+/* Same names, types, bytes and scales. */
+static void assert_same_store(const struct component *c, const struct weights *a,
+                              const struct weights *b)
+{
+    char hex[2][65];
+
+    for (int i = 0; i < c->n; i++) {
+        struct tensor x = found(a, c->list[i].name), y = found(b, c->list[i].name);
+
+        assert_int_equal(x.dtype, y.dtype);
+        assert_true(tensor_same_shape(&x, &y));
+        assert_memory_equal(x.data, y.data,
+                            (size_t)tensor_count(&x) * dtype_bytes(x.dtype));
+        assert_int_equal(x.scales.kind, y.scales.kind);
+        if (x.scales.kind == SCALE_ROW)
+            assert_memory_equal(x.scales.data, y.scales.data,
+                                (size_t)x.shape[0] * sizeof(float));
+    }
+    assert_int_equal(weights_digest(&a, 1, hex[0], NULL), ST_OK);
+    assert_int_equal(weights_digest(&b, 1, hex[1], NULL), ST_OK);
+    assert_string_equal(hex[0], hex[1]);
+}
+
+/* Conversions by a backend give the bytes that those of the host give. */
+static void check_ways(const struct component *c, struct weights_policy policy)
+{
+    static const char *const backends[] = {"ref", "check:cpu"};
+    struct weights *want = loaded(c, policy);
+    struct ops *plain = host;
+
+    policy.way = WEIGHTS_BY_OPS;
+    for (int i = 0; i < 2; i++) {
+        struct weights *got;
+
+        if (ops_open(backends[i], &(struct ops_options){.threads = 2}, &host, NULL) !=
+            ST_OK)
+            continue;
+        policy.threads = 1 + 2 * i;
+        got = loaded(c, policy);
+        assert_same_store(c, got, want);
+        weights_close(got);
+        ops_close(host);
+    }
+    host = plain;
+    weights_close(want);
+}
+
+static void a_backend_converts_to_the_same_bytes(void **state)
+{
+    struct component dit = opened(
+        DATA "/dit/wan_a/original/diffusion_pytorch_model.safetensors", &names_dit);
+    struct component vae = opened(DATA "/vae/Wan2.1_VAE.pth", &names_vae);
+
+    (void)state;
+    check_ways(&dit, (struct weights_policy){.quant = QUANT_NONE});
+    for (int k = 0; k < 2; k++)
+        check_ways(&dit, (struct weights_policy){.quant = k ? QUANT_I8 : QUANT_E4M3,
+                                                 .quantise = block_matrix});
+    for (int k = 0; k < 2; k++)
+        check_ways(&vae, (struct weights_policy){.conv_channels_last = true,
+                                                 .conv_dtype = k ? DT_F32 : DT_BF16});
+    component_close(&dit);
+    component_close(&vae);
+}
+
 static struct component shards_opened(void)
 {
     struct err e = ERR_INIT;
@@ -333,6 +398,34 @@ static struct component written(struct scratch *s, const char *name, int64_t row
     return opened(scratch_path(s, "w.safetensors"), &names_dit);
 }
 
+static bool every(const char *name)
+{
+    return name != NULL;
+}
+
+/* Pieces of a large tensor, more than there are lanes, and rows longer than a piece. */
+static void large_tensors_stream_in_pieces(void **state)
+{
+    static const int64_t rows[] = {3001, 3};
+
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        int64_t cols = k ? 1500001 : 1733;
+        float *x = malloc((size_t)(rows[k] * cols) * sizeof(*x));
+        struct component c;
+        struct scratch s;
+
+        for (int64_t i = 0; i < rows[k] * cols; i++)
+            x[i] = (float)(i * 7919 % 65537 - 32768) * 1e-3f;
+        c = written(&s, "a.weight", rows[k], cols, x);
+        check_ways(&c, (struct weights_policy){.quant = QUANT_E4M3, .quantise = every});
+        check_ways(&c, (struct weights_policy){.quant = QUANT_NONE});
+        component_close(&c);
+        scratch_remove(&s);
+        free(x);
+    }
+}
+
 static void a_shrinking_file_is_an_error(void **state)
 {
     enum { N = 2000 };
@@ -349,14 +442,14 @@ static void a_shrinking_file_is_an_error(void **state)
     assert_int_equal(weights_load(w, host, &e), ST_INPUT);
     assert_non_null(strstr(e.text, "w.safetensors': it ends at byte 4000000"));
     weights_close(w);
+    policy.way = WEIGHTS_BY_OPS;
+    assert_int_equal(weights_open(&c, &policy, &w, &e), ST_OK);
+    assert_int_equal(weights_load(w, host, &e), ST_INPUT);
+    assert_non_null(strstr(e.text, "w.safetensors': it ends at byte 4000000"));
+    weights_close(w);
     component_close(&c);
     scratch_remove(&s);
     free(x);
-}
-
-static bool every(const char *name)
-{
-    return name != NULL;
 }
 
 static void rows_that_are_not_finite_are_not_quantised(void **state)
@@ -369,10 +462,13 @@ static void rows_that_are_not_finite_are_not_quantised(void **state)
     struct weights *w = NULL;
 
     (void)state;
-    assert_int_equal(weights_open(&c, &policy, &w, &e), ST_OK);
-    assert_int_equal(weights_load(w, host, &e), ST_INPUT);
-    assert_non_null(strstr(e.text, "tensor 'a.weight': row 2 is not finite"));
-    weights_close(w);
+    for (int k = 0; k < 2; k++) {
+        policy.way = k ? WEIGHTS_BY_OPS : WEIGHTS_ON_HOST;
+        assert_int_equal(weights_open(&c, &policy, &w, &e), ST_OK);
+        assert_int_equal(weights_load(w, host, &e), ST_INPUT);
+        assert_non_null(strstr(e.text, "tensor 'a.weight': row 2 is not finite"));
+        weights_close(w);
+    }
     component_close(&c);
     scratch_remove(&s);
 }
@@ -422,6 +518,8 @@ int main(void)
         cmocka_unit_test(row_codes_are_the_scalar_ones),
         cmocka_unit_test(convolutions_become_channels_last),
         cmocka_unit_test(digest_ignores_layout_policy_and_threads),
+        cmocka_unit_test(a_backend_converts_to_the_same_bytes),
+        cmocka_unit_test(large_tensors_stream_in_pieces),
         cmocka_unit_test(a_shrinking_file_is_an_error),
         cmocka_unit_test(rows_that_are_not_finite_are_not_quantised),
         cmocka_unit_test(entries_make_a_store),

@@ -4,6 +4,7 @@
  * inverted, so that only what goes through its copy arrives as it should. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -18,7 +19,8 @@
 /* ---- a backend of one copy ------------------------------------------------------ */
 
 struct ops {
-    int copies, waits, queues, fail_at;
+    bool loads;
+    int copies, waits, queues, events, pinned, converted, quantised, fail_at;
 };
 
 struct queue {
@@ -27,10 +29,11 @@ struct queue {
 
 const struct ops_facts *ops_facts(const struct ops *ops)
 {
-    static const struct ops_facts facts = {.name = "inverted", .space = MEM_DEVICE};
+    static const struct ops_facts host = {.name = "inverted", .space = MEM_DEVICE};
+    static const struct ops_facts own = {
+        .name = "inverted", .space = MEM_DEVICE, .loads = true};
 
-    (void)ops;
-    return &facts;
+    return ops->loads ? &own : &host;
 }
 
 enum status ops_mem_alloc(struct ops *ops, size_t bytes, void **out, struct err *e)
@@ -61,6 +64,8 @@ enum status ops_queue_open(struct ops *ops, void *workspace, size_t bytes,
 
 void ops_queue_close(struct ops *ops, struct queue *q)
 {
+    if (!q)
+        return;
     ops->queues--;
     free(q);
 }
@@ -73,6 +78,63 @@ enum status ops_queue_wait(struct ops *ops, struct queue *q, struct err *e)
     return ST_OK;
 }
 
+enum status ops_pinned_alloc(struct ops *ops, size_t bytes, void **out, struct err *e)
+{
+    ops->pinned++;
+    return ops_mem_alloc(ops, bytes, out, e);
+}
+
+void ops_pinned_free(struct ops *ops, void *p)
+{
+    ops->pinned -= p != NULL;
+    free(p);
+}
+
+/* An event is 1 while nobody may touch what it stands for. */
+struct event {
+    bool busy;
+};
+
+enum status ops_event_open(struct ops *ops, struct event **out, struct err *e)
+{
+    (void)e;
+    ops->events++;
+    *out = calloc(1, sizeof(**out));
+    return *out ? ST_OK : ST_RESOURCE;
+}
+
+void ops_event_close(struct ops *ops, struct event *ev)
+{
+    ops->events -= ev != NULL;
+    free(ev);
+}
+
+enum status ops_event_record(struct ops *ops, struct queue *q, struct event *ev,
+                             struct err *e)
+{
+    (void)e;
+    assert_ptr_equal(q->ops, ops);
+    ev->busy = true;
+    return ST_OK;
+}
+
+enum status ops_event_await(struct ops *ops, struct queue *q, struct event *ev,
+                            struct err *e)
+{
+    (void)e;
+    assert_ptr_equal(q->ops, ops);
+    assert_true(ev->busy);
+    return ST_OK;
+}
+
+enum status ops_event_wait(struct ops *ops, struct event *ev, struct err *e)
+{
+    (void)ops;
+    (void)e;
+    ev->busy = false;
+    return ST_OK;
+}
+
 enum status ops_copy(struct ops *ops, struct queue *q, const struct tensor *dst,
                      const struct tensor *src, struct err *e)
 {
@@ -80,13 +142,78 @@ enum status ops_copy(struct ops *ops, struct queue *q, const struct tensor *dst,
     uint8_t *to = dst->data;
 
     (void)q;
-    assert_int_equal(dst->space, MEM_DEVICE);
-    assert_int_equal(src->space, MEM_HOST);
+    assert_int_not_equal(dst->space, src->space);
     assert_int_equal(tensor_count(dst), tensor_count(src));
     if (++ops->copies == ops->fail_at)
         return err_set(e, ST_DEVICE, "cannot copy: the device is gone");
-    for (int64_t i = 0; i < tensor_count(src); i++)
+    for (size_t i = 0; i < (size_t)tensor_count(src) * dtype_bytes(src->dtype); i++)
         to[i] = (uint8_t)~from[i];
+    return ST_OK;
+}
+
+/* Bytes of the device as they are, or the other way. */
+static void invert(void *to, const void *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        ((uint8_t *)to)[i] = (uint8_t) ~((const uint8_t *)from)[i];
+}
+
+static int64_t offset_of(const struct tensor *t, int64_t i)
+{
+    int64_t at = 0;
+
+    for (int d = t->rank - 1; d >= 0; d--) {
+        at += i % t->shape[d] * t->stride[d];
+        i /= t->shape[d];
+    }
+    return at;
+}
+
+enum status ops_convert(struct ops *ops, struct queue *q, const struct op_convert *a,
+                        struct err *e)
+{
+    size_t from = dtype_bytes(a->src->dtype), to = dtype_bytes(a->dst->dtype);
+    char in[8], out[8];
+
+    (void)q;
+    (void)e;
+    ops->converted++;
+    assert_true(tensor_same_shape(a->dst, a->src));
+    assert_true(tensor_dense(a->dst));
+    for (int64_t i = 0; i < tensor_count(a->src); i++) {
+        invert(in, (char *)a->src->data + (size_t)offset_of(a->src, i) * from, from);
+        dtype_convert(out, a->dst->dtype, in, a->src->dtype, 1);
+        invert((char *)a->dst->data + (size_t)i * to, out, to);
+    }
+    return ST_OK;
+}
+
+enum status ops_quantise(struct ops *ops, struct queue *q, const struct op_quantise *a,
+                         struct err *e)
+{
+    size_t cols = (size_t)a->src->shape[1], width = dtype_bytes(a->src->dtype);
+    char *raw = malloc(cols * width);
+    float *row = malloc(cols * sizeof(*row)), scale = 0.0f;
+    uint8_t *codes = calloc(cols, 1);
+    int64_t spoilt;
+
+    (void)q;
+    (void)e;
+    ops->quantised++;
+    assert_int_equal(a->dst->dtype, DT_E4M3);
+    for (int64_t r = 0; r < a->src->shape[0]; r++) {
+        invert(raw, (char *)a->src->data + (size_t)r * cols * width, cols * width);
+        dtype_convert(row, DT_F32, raw, a->src->dtype, cols);
+        invert(&spoilt, a->spoilt->data, sizeof(spoilt));
+        if (!quantise_row_e4m3(row, cols, codes, &scale) && a->first_row + r < spoilt)
+            spoilt = a->first_row + r;
+        invert(a->spoilt->data, &spoilt, sizeof(spoilt));
+        invert((uint8_t *)a->dst->data + (size_t)r * cols, codes, cols);
+        invert(&a->dst->scales.data[r], &scale, sizeof(scale));
+    }
+    free(raw);
+    free(row);
+    free(codes);
     return ST_OK;
 }
 
@@ -118,23 +245,24 @@ static bool query(const char *name)
     return strstr(name, "self_attn.q.weight") != NULL;
 }
 
-static void tensors_arrive_through_the_copy(void **state)
+static void check_arrival(bool loads)
 {
     struct component c = transformer();
     struct weights_policy policy = {
         .quant = QUANT_E4M3, .quantise = query, .threads = 3};
-    struct ops ops = {0};
+    struct ops ops = {.loads = loads};
     struct weights *w = NULL;
     struct tensor t;
     float x[42 * 42], scale;
     uint8_t codes[42];
 
-    (void)state;
     assert_int_equal(weights_open(&c, &policy, &w, NULL), ST_OK);
     assert_int_equal(weights_load(w, &ops, NULL), ST_OK);
-    assert_int_equal(ops.copies, c.n);
-    assert_int_equal(ops.waits, c.n);
-    assert_int_equal(ops.queues, 0);
+    assert_int_equal(ops.copies, loads ? c.n + 2 : c.n);
+    assert_int_equal(ops.waits, loads ? 2 : c.n);
+    assert_int_equal(ops.quantised, loads ? 2 : 0);
+    assert_int_equal(ops.converted > 0, loads);
+    assert_int_equal(ops.queues + ops.events + ops.pinned, 0);
     assert_int_equal(weights_find(w, "blocks.1.norm3.bias", 1, NULL, &t, NULL), ST_OK);
     assert_int_equal(t.space, MEM_DEVICE);
     assert_int_equal(source_read_as(c.source, component_find(&c, "blocks.1.norm3.bias"),
@@ -156,28 +284,47 @@ static void tensors_arrive_through_the_copy(void **state)
     component_close(&c);
 }
 
-static void a_failing_copy_ends_the_load(void **state)
+static void tensors_arrive_through_the_copy(void **state)
+{
+    (void)state;
+    check_arrival(false);
+}
+
+static void tensors_get_their_form_on_the_device(void **state)
+{
+    (void)state;
+    check_arrival(true);
+}
+
+static void check_failing(bool loads)
 {
     struct component c = transformer();
     struct weights_policy policy = {.threads = 2};
-    struct ops ops = {.fail_at = 7};
+    struct ops ops = {.loads = loads, .fail_at = 7};
     struct weights *w = NULL;
     struct err e = ERR_INIT;
 
-    (void)state;
     assert_int_equal(weights_open(&c, &policy, &w, &e), ST_OK);
     assert_int_equal(weights_load(w, &ops, &e), ST_DEVICE);
     assert_string_equal(e.text, "cannot copy: the device is gone");
     assert_true(ops.copies < c.n);
-    assert_int_equal(ops.queues, 0);
+    assert_int_equal(ops.queues + ops.events + ops.pinned, 0);
     weights_close(w);
     component_close(&c);
+}
+
+static void a_failing_copy_ends_the_load(void **state)
+{
+    (void)state;
+    check_failing(false);
+    check_failing(true);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_arrive_through_the_copy),
+        cmocka_unit_test(tensors_get_their_form_on_the_device),
         cmocka_unit_test(a_failing_copy_ends_the_load),
     };
 
