@@ -23,5 +23,7 @@ enum status command_inspect(struct world *w, int argc, const char *const *argv,
                             struct err *e);
 enum status command_compare(struct world *w, int argc, const char *const *argv,
                             struct err *e);
+enum status command_sheet(struct world *w, int argc, const char *const *argv,
+                          struct err *e);
 
 #endif

@@ -26,6 +26,7 @@ static const struct command commands[] = {
     {"bench", command_bench, "how fast a model of a published size runs here"},
     {"compare", command_compare,
      "how far apart two latents, checkpoints or videos are"},
+    {"sheet", command_sheet, "frames of a video side by side in one picture"},
     {"convert", NULL, NULL},
     {"doctor", NULL, NULL},
     {"sbatch", NULL, NULL},

@@ -101,6 +101,23 @@ enum status media_write_sheet(const char *path, const struct media_options *opt,
                               const uint8_t *frames, int n, int columns, int rows,
                               int shrink, struct err *e);
 
+/* How the contact sheet of a video is laid out. */
+struct sheet_options {
+    int columns, rows;
+    int shrink; /* by which whole factor frames are smaller */
+    bool force;
+};
+
+#define SHEET_OPTIONS_DEFAULT                                \
+    {                                                        \
+        .columns = 5, .rows = 1, .shrink = 1, .force = false \
+    }
+
+/* The contact sheet of a video file. Reads it twice, and keeps only the frames that are
+ * shown. A video that cannot be read is ST_INPUT. */
+enum status media_sheet_of(const char *video, const char *path,
+                           const struct sheet_options *opt, struct err *e);
+
 /* ---- reading -------------------------------------------------------------------- */
 
 struct media_reader;

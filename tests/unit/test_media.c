@@ -605,6 +605,45 @@ static void sheet_shows_first_and_last(void **state)
         ST_USAGE);
 }
 
+/* From a file the sheet is that of the same frames in memory. */
+static void sheet_of_a_video(void **state)
+{
+    enum { N = 8, SIDE = 16 };
+    struct sheet_options sheet = SHEET_OPTIONS_DEFAULT;
+    struct media_options opt = options(SIDE, SIDE);
+    static uint8_t frames[N][SIDE * SIDE * 3], a[SIDE][3 * SIDE][3],
+        b[SIDE][3 * SIDE][3];
+    struct media_writer *m;
+    struct media_reader *r;
+    struct err e = ERR_INIT;
+    bool more;
+
+    (void)state;
+    if (!ffmpeg_built())
+        skip();
+    assert_int_equal(media_open(in_dir("v.y4m"), &opt, &m, &e), ST_OK);
+    for (int i = 0; i < N; i++) {
+        memset(frames[i], 20 + 25 * i,
+               sizeof(frames[i])); /* grey: the same both ways */
+        assert_int_equal(media_frame(m, frames[i], &e), ST_OK);
+    }
+    assert_int_equal(media_close(m, &e), ST_OK);
+    sheet.columns = 3;
+    assert_int_equal(media_sheet_of(in_dir("v.y4m"), in_dir("v.png"), &sheet, &e),
+                     ST_OK);
+    assert_int_equal(
+        media_write_sheet(in_dir("m.png"), &opt, frames[0], N, 3, 1, 1, &e), ST_OK);
+    assert_int_equal(media_read_open(in_dir("v.png"), &r, &e), ST_OK);
+    assert_int_equal(media_read_frame(r, a[0][0], &more, &e), ST_OK);
+    media_read_close(r);
+    assert_int_equal(media_read_open(in_dir("m.png"), &r, &e), ST_OK);
+    assert_int_equal(media_read_frame(r, b[0][0], &more, &e), ST_OK);
+    media_read_close(r);
+    for (int i = 0; i < 3; i++) /* limited range rounds to a step of 255 / 219 */
+        assert_true(abs(a[0][i * SIDE][0] - b[0][i * SIDE][0]) <= 1);
+    assert_int_equal(b[0][2 * SIDE][0], 20 + 25 * (N - 1));
+}
+
 static void broken_videos_are_refused(void **state)
 {
     struct media_reader *r;
@@ -722,6 +761,7 @@ int main(void)
         MEDIA_TEST(pngs_carry_the_tags),
         MEDIA_TEST(forced_folder_keeps_strangers),
         MEDIA_TEST(sheet_shows_first_and_last),
+        MEDIA_TEST(sheet_of_a_video),
         MEDIA_TEST(broken_videos_are_refused),
         MEDIA_TEST(damaged_files_do_no_harm),
     };
