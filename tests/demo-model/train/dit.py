@@ -1,4 +1,6 @@
 """dit.py - the Wan transformer with the published names, one timestep per latent frame"""
+import functools
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -6,6 +8,7 @@ from torch.nn import functional as F
 HEAD, FREQUENCIES, ROWS = 128, 256, 512
 
 
+@functools.lru_cache
 def rope_table(frames, height, width, device):
     """cos and sin [tokens, 64] of the angles of the pairs: 22 for time, 21, 21."""
     angles = []
@@ -31,8 +34,7 @@ class RMS(nn.Module):
         self.weight = nn.Parameter(torch.ones(d))
 
     def forward(self, x):
-        x = x.float()
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight
+        return F.rms_norm(x.float(), self.weight.shape, self.weight, 1e-6)
 
 
 class Attention(nn.Module):
@@ -52,6 +54,17 @@ class Attention(nn.Module):
         return self.o(y.transpose(1, 2).flatten(-2))
 
 
+def modulated(x, shift, scale):
+    """x [b,tokens,d], normalised; shift and scale [b,frames,1,d]"""
+    y = F.layer_norm(x, x.shape[-1:], eps=1e-6).unflatten(1, (shift.shape[1], -1))
+    return (y * (1 + scale) + shift).flatten(1, 2)
+
+
+def gated(x, y, gate):
+    frames = gate.shape[1]
+    return (x.unflatten(1, (frames, -1)) + y.unflatten(1, (frames, -1)) * gate).flatten(1, 2)
+
+
 class Block(nn.Module):
     def __init__(self, d, ffn):
         super().__init__()
@@ -62,13 +75,11 @@ class Block(nn.Module):
                                  nn.Linear(ffn, d))
 
     def forward(self, x, table, e, context, bias):
-        c = (self.modulation[:, None] + e).repeat_interleave(
-            x.shape[1] // e.shape[1], 1).unbind(2)
-        y = F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + c[1]) + c[0]
-        x = x + self.self_attn(y, y, table) * c[2]
+        c = (self.modulation[:, None] + e).unsqueeze(2).unbind(3)
+        y = modulated(x, c[0], c[1])
+        x = gated(x, self.self_attn(y, y, table), c[2])
         x = x + self.cross_attn(self.norm3(x), context, bias=bias)
-        y = F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + c[4]) + c[3]
-        return x + self.ffn(y) * c[5]
+        return gated(x, self.ffn(modulated(x, c[3], c[4])), c[5])
 
 
 class Head(nn.Module):
@@ -78,9 +89,8 @@ class Head(nn.Module):
         self.head = nn.Linear(d, out)
 
     def forward(self, x, e):
-        c = (self.modulation[:, None] + e[:, :, None]).repeat_interleave(
-            x.shape[1] // e.shape[1], 1).unbind(2)
-        return self.head(F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + c[1]) + c[0])
+        c = (self.modulation[:, None] + e[:, :, None]).unsqueeze(2).unbind(3)
+        return self.head(modulated(x, c[0], c[1]))
 
 
 class DiT(nn.Module):
@@ -108,8 +118,7 @@ class DiT(nn.Module):
         return e.float(), self.time_projection(e).float().unflatten(-1, (6, -1))
 
     def context(self, rows, lengths):
-        """Text rows and one more, which stands for all rows of padding."""
-        rows = F.pad(rows, (0, 0, 0, 1))
+        """Text rows; the last one, which must be padding, stands for all of it."""
         at = torch.arange(rows.shape[1], device=rows.device)[None]
         bias = torch.where(at < lengths[:, None], 0.0, -1e9)
         bias[:, -1] = torch.log(ROWS - lengths.float())

@@ -27,21 +27,46 @@ class Causal(nn.Conv3d):
         return super().forward(F.pad(x, self.room))
 
 
+def norm(x, gamma):
+    length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
+    inverse = gamma.numel() ** 0.5 / length.clamp_min(1e-12)
+    return x * inverse.to(x.dtype) * gamma.to(x.dtype)
+
+
+def norm_silu(x, gamma):
+    return F.silu(norm(x, gamma))
+
+
+_norm_silu = norm_silu
+
+
+def fused(compiled):
+    """Choose whether norm and SiLU are compiled to one kernel."""
+    global _norm_silu
+    _norm_silu = torch.compile(norm_silu, dynamic=True) if compiled else norm_silu
+
+
 class Norm(nn.Module):
     def __init__(self, c, axes):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(c, *[1] * axes))
 
     def forward(self, x):
-        scale = self.gamma.numel() ** 0.5
-        return F.normalize(x, dim=1) * scale * self.gamma
+        return norm(x, self.gamma)
+
+
+class NormSiLU(Norm):
+    """A norm and the SiLU behind it, which stays in its place as nothing."""
+
+    def forward(self, x):
+        return _norm_silu(x, self.gamma)
 
 
 class Residual(nn.Module):
     def __init__(self, a, b):
         super().__init__()
-        self.residual = nn.Sequential(Norm(a, 3), nn.SiLU(), Causal(a, b, 3),
-                                      Norm(b, 3), nn.SiLU(), nn.Identity(),
+        self.residual = nn.Sequential(NormSiLU(a, 3), nn.Identity(), Causal(a, b, 3),
+                                      NormSiLU(b, 3), nn.Identity(), nn.Identity(),
                                       Causal(b, b, 3))
         self.shortcut = Causal(a, b, 1) if a != b else nn.Identity()
 
@@ -121,7 +146,7 @@ class Encoder(nn.Module):
         self.conv1 = Causal(3, base, 3)
         self.downsamples = nn.Sequential(*layers)
         self.middle = middle(4 * base)
-        self.head = nn.Sequential(Norm(4 * base, 3), nn.SiLU(),
+        self.head = nn.Sequential(NormSiLU(4 * base, 3), nn.Identity(),
                                   Causal(4 * base, 2 * CHANNELS, 3))
 
     def forward(self, x):
@@ -142,7 +167,7 @@ class Decoder(nn.Module):
         self.conv1 = Causal(CHANNELS, 4 * base, 3)
         self.middle = middle(4 * base)
         self.upsamples = nn.Sequential(*layers)
-        self.head = nn.Sequential(Norm(base, 3), nn.SiLU(), Causal(base, 3, 3))
+        self.head = nn.Sequential(NormSiLU(base, 3), nn.Identity(), Causal(base, 3, 3))
 
     def forward(self, x):
         return self.head(self.upsamples(self.middle(self.conv1(x))))
