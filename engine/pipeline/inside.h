@@ -13,7 +13,7 @@
 #include "engine/pipeline/keep.h"
 #include "engine/pipeline/pipeline.h"
 #include "engine/pipeline/precision.h"
-#include "engine/pipeline/share.h"
+#include "engine/pipeline/reading.h"
 #include "engine/pipeline/spread.h"
 #include "engine/text/tokenizer.h"
 #include "engine/text/umt5.h"
@@ -24,9 +24,9 @@ enum { DESCRIBE_BYTES = 512 };
 struct pipeline {
     struct world *world;
     int plan_ranks;
-    struct mesh_wish wish; /* `mesh` owned */
-    struct share share;    /* of the transformer's weights */
-    int reading_threads;   /* 0: all cores, as the other ranks of the machine wait */
+    struct mesh_wish wish;  /* `mesh` owned */
+    struct reading reading; /* of the transformer's weights */
+    int reading_threads;    /* 0: all cores, as the other ranks of the machine wait */
     struct ops *ops;
     struct model *model;
     const struct dit_precision *precision;

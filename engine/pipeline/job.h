@@ -54,6 +54,9 @@ struct job {
     char *checkpoint;    /* this file; NULL: the newest of the output's */
 };
 
+/* Which ranks read the transformer's files (engine/pipeline/reading.h). */
+enum read_weights { READ_AUTO, READ_EACH, READ_NODE, READ_ONCE };
+
 struct engine_options {
     char *model;
     char *backend;     /* NULL: the best one that is built */
@@ -67,6 +70,9 @@ struct engine_options {
     char *mesh;          /* "g2u4r1", any part may be missing; NULL: chosen */
     int64_t plan_ranks;  /* plan for so many ranks; 0: those of the world */
     int64_t guidance_degree, ulysses_degree, ring_degree; /* 0: chosen */
+
+    int read_weights;    /* enum read_weights */
+    int convert_weights; /* enum weights_way (engine/weights/weights.h) */
 };
 
 /* May outputs that exist be replaced? When forced; and by a resumed run, because the

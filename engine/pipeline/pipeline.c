@@ -21,8 +21,9 @@ static enum status stores_open(struct pipeline *p,
         struct weights_policy policy = precision_policy(choice, (enum model_part)part);
 
         policy.threads = p->reading_threads;
-        if (part == MODEL_DIT && world_facts(p->world)->size > 1)
-            policy.share = &p->share.calls;
+        policy.way = p->reading.way;
+        if (part == MODEL_DIT)
+            reading_apply(&p->reading, &policy);
         if (c)
             TRY(weights_open(c, &policy, &p->store[part], e));
     }
@@ -51,6 +52,7 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
         model.without = 1u << MODEL_TEXT | 1u << MODEL_TOKENIZER;
 
     TRY(devices_open(opt->world, opt->backend, threads_of(opt), &p->ops, &hidden, e));
+    reading_init(&p->reading, opt, p->ops);
     TRY(model_open(opt->model, &model, &p->model, e));
     p->precision = choice->dit;
     p->act = choice->act;
@@ -71,7 +73,6 @@ static enum status ranks_note(struct pipeline *p, const struct engine_options *o
     p->plan_ranks = opt->plan_ranks ? (int)opt->plan_ranks
                                     : world_facts(opt->world)->size;
     p->reading_threads = (int)opt->threads;
-    share_init(&p->share, opt->world);
     p->wish = (struct mesh_wish){
         .mesh = opt->mesh ? strdup(opt->mesh) : NULL,
         .ulysses_degree = (int)opt->ulysses_degree,

@@ -695,6 +695,7 @@ static enum status run_all(struct run *r, struct err *e)
     room = run_room(r->p, &r->g, r->text_rows);
     if (r->g.leads)
         keep_room(&r->keep, &room);
+    team_use(&r->p->reading.team, r->spread.ranks);
     TRY(pipeline_load(r->p, !rows_given(r), r->events, e));
     if (r->g.leads)
         TRY(cut_take(r, e));

@@ -168,10 +168,12 @@ enum status team_fill(struct load *l, struct err *e)
     const struct weights_team *team = l->w->policy.team;
     enum status st;
 
-    TRY(team->open(team->self, l->w->ops, e));
-    st = team_run(l, e);
+    st = team->open(team->self, l->w->ops, e);
+    if (st == ST_OK)
+        st = team_run(l, e);
     if (st == ST_OK)
         st = sums_share(l->w, e);
+    st = team->agree(team->self, st, e);
     team->close(team->self);
     return st;
 }

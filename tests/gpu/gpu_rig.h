@@ -37,11 +37,10 @@ struct pair {
 /* test_rest_gpu.c */
 void rest_all(struct rig *r);
 
-/* Attention with heads of 128, which every kernel for a matrix unit has, and of 64. */
 /* Stored weights to codes. */
 void quantise_all(struct rig *r);
 
-/* Attention with heads of 128, which every kernel for a matrix unit has. */
+/* Attention with heads of 128, which every kernel for a matrix unit has, and of 64. */
 void matrix_attention_all(struct rig *r);
 
 /* Ends the program with the text unless `st` is ST_OK. */

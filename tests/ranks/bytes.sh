@@ -107,9 +107,26 @@ S
     rm one.y4m
 }
 
+# Whoever reads the weights, and wherever they get their form.
+weights_are_the_same()
+{
+    local how job=(--model wan --prompt x --size 48x16 --num_frames 5 --steps 2
+        --threads 1 --precision fp8)
+
+    makes generate "${job[@]}" --output one.y4m
+    for how in "once auto" "each device" "node device" "once device"; do
+        makes_on 3 generate "${job[@]}" --read_weights "${how% *}" \
+            --convert_weights "${how#* }" --output two.y4m
+        same "weights read $how" one.y4m two.y4m
+        rm two.y4m
+    done
+    rm one.y4m
+}
+
 case ${4:-} in
 plain)
     files_are_read_once
+    weights_are_the_same
     ring_repeats
     plan_holds 8 g2u4
     plan_holds 3 g1u3

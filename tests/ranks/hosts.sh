@@ -82,6 +82,8 @@ same "two hosts: video" one.y4m two.y4m
 same "two hosts: latents" one.h5 two.h5
 makes_on 3 generate "${JOB[@]}" --mesh g1u3 --output three.y4m
 same "three ranks on two hosts: video" one.y4m three.y4m
+makes_on 4 generate "${JOB[@]}" --read_weights once --output once.y4m
+same "files read by one host each: video" one.y4m once.y4m
 ranks 4 generate "${JOB[@]}" --model nowhere --output four.y4m
 once "bad model on two hosts" 3 "cannot open 'nowhere'"
 
