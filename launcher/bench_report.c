@@ -111,11 +111,14 @@ static void load_print(const struct bench_result *r)
 {
     double seconds = r->part[BENCH_LOAD].seconds.median;
 
-    printf("    %.2f GiB of bf16 files, %.2f GB/s on each rank; the whole model's "
+    printf("    %.2f GiB of bf16 files on %d rank%s at %.2f GB/s; the whole model's "
            "%.2f GiB at this rate (estimated): %.2f s\n",
-           r->load_file_bytes / gib, r->load_file_bytes / seconds * 1e-9,
-           r->load_model_bytes / gib,
+           r->load_file_bytes / gib, r->ranks, r->ranks > 1 ? "s" : "",
+           r->load_file_bytes / seconds * 1e-9, r->load_model_bytes / gib,
            seconds * r->load_model_bytes / r->load_file_bytes);
+    printf("    beside it, on each rank: memory to where weights lie %.2f GB/s, the "
+           "file into memory %.2f GB/s by one thread\n",
+           r->load_send_rate * 1e-9, r->load_read_rate * 1e-9);
 }
 
 static void distance_print(const char *what, const struct bench_distance *d)
@@ -285,6 +288,10 @@ static void whole_json(const struct bench_result *r, struct json_out *out)
     if (r->part[BENCH_LOAD].ran) {
         json_out_double(out, "load_file_bytes", r->load_file_bytes);
         json_out_double(out, "load_model_bytes", r->load_model_bytes);
+        json_out_double(out, "load_bytes_per_second",
+                        r->load_file_bytes / r->part[BENCH_LOAD].seconds.median);
+        json_out_double(out, "load_send_bytes_per_second", r->load_send_rate);
+        json_out_double(out, "load_read_bytes_per_second", r->load_read_rate);
     }
     if (r->copy_rate > 0.0) {
         json_out_double(out, "ceiling_bytes_per_second", r->copy_rate);

@@ -14,7 +14,7 @@
  *     vae       decoding the whole video to 8-bit frames in host memory, on rank 0
  *     text      encoding one prompt, on rank 0
  *     load      reading, quantising and placing a file of some blocks that was written
- *               just before, so it comes from the page cache; every rank reads it
+ *               just before, so it comes from the page cache; all ranks have it then
  *
  * Times are those of the slowest rank. The table of a part comes from one more pass
  * that waits after every op.
@@ -107,6 +107,9 @@ struct bench_result {
     struct bench_part_result part[BENCH_PARTS];
     struct bench_rank *rank; /* [ranks] */
     double load_file_bytes, load_model_bytes;
+    double load_send_rate; /* bytes per second of each rank, all at once: to where
+                            * weights lie, from memory that they could be read into */
+    double load_read_rate; /* likewise: the file by one thread, from the page cache */
     struct bench_accuracy accuracy;
     double copy_rate, product_rate; /* bytes and FLOP per second; 0: not measured */
     enum bench_whole whole;

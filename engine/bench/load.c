@@ -1,7 +1,9 @@
 /* load.c - reading a file of some blocks to where the model wants them
  *
- * The first rank of every machine writes the file, all ranks read it, at the same
- * time: each takes its own copy to its own memory. */
+ * The first rank of every machine writes the file, all ranks have it in their memory
+ * when a pass is done, whoever has read it (engine/pipeline/reading.h). Beside it: how
+ * fast memory that could be read into is sent to where weights lie, by all ranks at
+ * once, and how fast one thread reads the file from the page cache. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,13 +11,20 @@
 #include <unistd.h>
 
 #include "engine/bench/inside.h"
+#include "engine/pipeline/reading.h"
+#include "engine/weights/file.h"
 
-enum { PATH_BYTES = 4096 };
+enum { PATH_BYTES = 4096, SENT_BYTES = 16 << 20, SENDS = 8 };
 
 struct load_bench {
     struct bench *b;
     char path[PATH_BYTES]; /* "" when there is no file */
     size_t bytes;          /* of the store */
+    struct comm *ranks;    /* NULL: ranks do not read together */
+    struct reading reading;
+    struct queue *queue;
+    struct tensor from, to; /* of what is sent */
+    struct file file;
 };
 
 static double bytes_of(const struct expect_list *list, enum dtype stored)
@@ -31,6 +40,8 @@ static double bytes_of(const struct expect_list *list, enum dtype stored)
     }
     return sum;
 }
+
+/* ---- the file -------------------------------------------------------------------- */
 
 static enum status file_name(struct load_bench *l, struct err *e)
 {
@@ -78,6 +89,8 @@ static enum status file_make(struct load_bench *l, struct err *e)
     return world_node_bcast(b->world, l->path, sizeof(l->path), e);
 }
 
+/* ---- loading --------------------------------------------------------------------- */
+
 static enum status store_load(struct load_bench *l, const struct component *c,
                               struct err *e)
 {
@@ -86,10 +99,12 @@ static enum status store_load(struct load_bench *l, const struct component *c,
     enum status st;
 
     policy.threads = (int)l->b->o->engine.threads;
+    reading_apply(&l->reading, &policy);
     TRY(weights_open(c, &policy, &w, e));
     st = weights_load(w, l->b->ops, e);
     l->bytes = weights_bytes(w);
-    weights_close(w);
+    if (!world_torn(l->b->world))
+        weights_close(w);
     return st;
 }
 
@@ -107,15 +122,108 @@ static enum status load_pass(void *ctx, struct err *e)
     return st;
 }
 
+/* Ranks that read together need each other's memory connected first. Memory that the
+ * ranks of a machine share would stay until the end of the program, that of every pass,
+ * so that it is taken only when it is asked for. */
+static enum status readers_open(struct load_bench *l, struct err *e)
+{
+    struct bench *b = l->b;
+    struct engine_options engine = b->o->engine;
+    enum status st;
+
+    if (engine.read_weights == READ_AUTO && ops_facts(b->ops)->space == MEM_HOST)
+        engine.read_weights = READ_EACH;
+    reading_init(&l->reading, &engine, b->ops);
+    if (!l->reading.teams)
+        return ST_OK;
+    TRY(world_agree(b->world, ST_OK, e));
+    st = comm_open_over(world_comm(b->world), b->ops, &l->ranks, e);
+    if (st == ST_DEVICE)
+        world_tear(b->world);
+    team_use(&l->reading.team, l->ranks);
+    return st;
+}
+
+/* ---- what stands beside it ------------------------------------------------------- */
+
+static enum status send_pass(void *ctx, struct err *e)
+{
+    struct load_bench *l = ctx;
+
+    for (int i = 0; i < SENDS; i++)
+        TRY(ops_copy(l->b->ops, l->queue, &l->to, &l->from, e));
+    return ops_queue_wait(l->b->ops, l->queue, e);
+}
+
+/* Into memory that lies ready: the part of reading that no copy can hide. */
+static enum status read_pass(void *ctx, struct err *e)
+{
+    struct load_bench *l = ctx;
+    int64_t n;
+
+    for (int64_t at = 0; at < l->file.bytes; at += n) {
+        n = l->file.bytes - at < SENT_BYTES ? l->file.bytes - at : SENT_BYTES;
+        TRY(file_read(&l->file, at, l->from.data, (size_t)n, e));
+    }
+    return ST_OK;
+}
+
+static enum status beside_measure(struct load_bench *l, struct err *e)
+{
+    struct bench *b = l->b;
+    struct bench_times t;
+    enum status st;
+
+    TRY(bench_repeat(b, send_pass, l, true, &t, e));
+    b->r->load_send_rate = (double)SENDS * SENT_BYTES / t.median;
+    TRY(file_open(l->path, &l->file, e));
+    st = bench_repeat(b, read_pass, l, true, &t, e);
+    if (st == ST_OK)
+        b->r->load_read_rate = (double)l->file.bytes / t.median;
+    file_close(&l->file);
+    return st;
+}
+
+static enum status beside_run(struct load_bench *l, struct err *e)
+{
+    struct ops *ops = l->b->ops;
+    void *pinned = NULL, *there = NULL;
+    enum status st = ops_pinned_alloc(ops, SENT_BYTES, &pinned, e);
+
+    if (st == ST_OK)
+        st = bench_room(l->b, SENT_BYTES, &there, e);
+    if (st == ST_OK)
+        st = ops_queue_open(ops, NULL, 0, &l->queue, e);
+    if (st == ST_OK) {
+        memset(pinned, 0, SENT_BYTES);
+        l->from = tensor_make1(pinned, DT_U8, MEM_HOST, SENT_BYTES);
+        l->to = tensor_make1(there, DT_U8, ops_facts(ops)->space, SENT_BYTES);
+        st = beside_measure(l, e);
+    }
+    ops_queue_close(ops, l->queue);
+    bench_release(l->b, there, SENT_BYTES);
+    ops_pinned_free(ops, pinned);
+    return st;
+}
+
+static enum status load_run(struct load_bench *l, struct bench_times *out,
+                            struct err *e)
+{
+    TRY(file_make(l, e));
+    TRY(beside_run(l, e));
+    TRY(readers_open(l, e));
+    return bench_repeat(l->b, load_pass, l, true, out, e);
+}
+
 enum status bench_load(struct bench *b, struct bench_part_result *out, struct err *e)
 {
     struct load_bench l = {.b = b};
-    enum status st = file_make(&l, e);
+    enum status st = load_run(&l, &out->seconds, e);
 
-    if (st == ST_OK)
-        st = bench_repeat(b, load_pass, &l, true, &out->seconds, e);
     if (l.path[0] && world_facts(b->world)->node_rank == 0)
         unlink(l.path);
+    if (!world_torn(b->world))
+        comm_close(l.ranks);
     out->ran = st == ST_OK;
     out->weight_bytes = out->peak_bytes = l.bytes;
     return st;

@@ -32,6 +32,13 @@ for precision in fp32 bf16 fp8 int8; do
     at_least "$precision: decoding" "$(result vae.split_seconds.convolution)" 0.000001
 done
 
+for how in host device; do
+    bench_of --precision fp8 --parts load --load_blocks 3 --convert_weights $how
+    at_least "weights converted on the $how: rate" "$(result load_bytes_per_second)" 1000
+    at_least "beside it: sent" "$(result load_send_bytes_per_second)" 1000
+    at_least "beside it: read" "$(result load_read_bytes_per_second)" 1000
+done
+
 # ---- sums
 
 bench_of
