@@ -27,11 +27,11 @@ struct product {
 };
 
 /* Weights of float products may be stored in any of these. */
-static size_t product_workspace(const struct ops *ops, const struct product *p)
+static size_t rows_workspace(const struct ops *ops, const struct product *p,
+                             int64_t rows)
 {
     const enum dtype stored[] = {DT_F32, DT_BF16, DT_F16};
     enum mem_space space = ops_facts(ops)->space;
-    int64_t rows = p->at_once ? p->at_once : p->rows;
     struct tensor x = tensor_make2(NULL, p->x, space, rows, p->n_in);
     struct tensor y = tensor_make2(NULL, p->y, space, rows, p->n_out);
     struct tensor w = tensor_make2(NULL, p->x, space, p->n_out, p->n_in);
@@ -49,6 +49,15 @@ static size_t product_workspace(const struct ops *ops, const struct product *p)
         bytes = larger(bytes, ops_linear_workspace(ops, &a));
     }
     return bytes;
+}
+
+/* Of calls of `at_once` rows and, where they do not come out even, of the last one. */
+static size_t product_workspace(const struct ops *ops, const struct product *p)
+{
+    int64_t rest = p->at_once ? p->rows % p->at_once : 0;
+    size_t bytes = rows_workspace(ops, p, p->at_once ? p->at_once : p->rows);
+
+    return rest ? larger(bytes, rows_workspace(ops, p, rest)) : bytes;
 }
 
 static double product_flops(const struct product *p)

@@ -320,6 +320,31 @@ static void long_prompts_are_refused(void **state)
     rig_close(&r);
 }
 
+/* 320 tokens go through the feed-forward in parts of 128, and the last 64 rows, which
+ * are padded in scratch, need more of it than whole tiles do. */
+static void plan_counts_the_last_part(void **state)
+{
+    struct dit_config c = {FAMILY_WAN, false, 256, 1024, 2,     8,    16,
+                           16,         256,   192, 512,  1e-6f, false};
+    struct dit_shape shape = {5, 8, 8, SEQPAR_ALONE, 1, 512, 24};
+    struct tensor x = tensor_make2(NULL, DT_F32, MEM_HOST, 64, 1024);
+    struct tensor y = tensor_make2(NULL, DT_F32, MEM_HOST, 64, 256);
+    struct tensor w = tensor_make2(NULL, DT_BF16, MEM_HOST, 256, 1024);
+    struct op_linear last = {.y = &y, .x = &x, .w = &w, .pending = true};
+    struct err e = ERR_INIT;
+    struct dit_plan p;
+    struct ops *ops;
+
+    (void)state;
+    assert_int_equal(ops_open("cpu", &(struct ops_options){.threads = 2}, &ops, &e),
+                     ST_OK);
+    assert_int_equal(dit_plan(&c, &dit_fp32, &shape, ops, &p, &e), ST_OK);
+    assert_int_equal(p.tokens, 320);
+    assert_int_equal(p.feed_rows, 128);
+    assert_true(p.workspace_bytes >= ops_linear_workspace(ops, &last));
+    ops_close(ops);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +357,7 @@ int main(void)
         cmocka_unit_test(nothing_is_read_unwritten),
         cmocka_unit_test(plan_counts_the_published_work),
         cmocka_unit_test(plan_shares_memory),
+        cmocka_unit_test(plan_counts_the_last_part),
         cmocka_unit_test(plans_of_ranks_add_up),
         cmocka_unit_test(plan_is_what_is_used),
         cmocka_unit_test(missing_tensors_are_named),
