@@ -20,6 +20,7 @@ import torch.distributed as dist
 from sizes import SIZES
 
 BEGIN = time.time()
+AGAIN = 75 # exit code: stopped before the end, the same call goes on
 
 
 def ranks_start(n, args):
@@ -36,8 +37,8 @@ def ranks_start(n, args):
         for child in running[:]:
             if child.poll() is not None:
                 running.remove(child)
-                if child.returncode and not status:
-                    status = child.returncode
+                status = max(status, abs(child.returncode), key=lambda v: v not in (0, AGAIN))
+                if child.returncode not in (0, AGAIN):
                     for other in running:
                         other.kill()
     return status
@@ -143,15 +144,17 @@ class Clock:
     """The share of a stage's budget that is spent, the same on every rank.
 
     Rank 0's time is told every EVERY steps; between, the share grows as it did before.
-    `until` is the share at which this call of the program stops and saves.
+    `limit` is the share at which this call of the program stops and saves.
     """
 
     EVERY = 16
 
-    def __init__(self, run, budget, spent, limit):
+    def __init__(self, run, budget, spent):
         self.run, self.budget, self.spent = run, budget / run.size, spent / run.size
-        self.begin = run.stage_begin
-        self.limit = min(1.0, (self.spent + limit) / self.budget) if limit else 1.0
+        self.begin, self.limit = run.stage_begin, 1.0
+        if run.options.limit:
+            left = run.options.limit - (self.begin - BEGIN)
+            self.limit = min(1.0, (self.spent + left) / self.budget)
         self.step, self.share, self.rate = None, self.spent / self.budget, 0.0
 
     def gpu_seconds(self):
@@ -172,7 +175,8 @@ class Clock:
         return step % self.EVERY == 0 and self.share >= self.limit
 
     def done(self):
-        return self.share >= 1.0
+        """Is the whole budget spent? What a last step lacks to it does not count."""
+        return self.share >= 0.999
 
 
 def rate(share, begun, peak, warm=0.03):
@@ -190,11 +194,14 @@ def average_follow(ema, model, step):
                              max(1 / 2000, 10 / (step + 10)))
 
 
-def fastest(run, stage, ways, trials=3):
-    """Try ways (name, prepare, step) in turn and prepare the one whose steps are fastest
-    for rank 0. A way that fails is logged and passed over; the first must work."""
+def fastest(run, stage, ways, good, trials=3):
+    """Try ways (name, prepare, step) in turn, until steps take `good` seconds, and
+    prepare the one whose steps are fastest for rank 0. A way that fails is logged and
+    passed over; the first must work."""
     found = []
     for name, prepare, step in ways:
+        if found and run.told(min(found))[0] <= good:
+            break
         try:
             begin = time.time()
             prepare()
@@ -218,7 +225,6 @@ def fastest(run, stage, ways, trials=3):
         best = 0
     ways[best][1]()
     run.log(stage, chosen=ways[best][0])
-    return found[best]
 
 
 class Training:
@@ -243,7 +249,7 @@ class Training:
         run.alike(self.model)
         run.alike(self.ema)
         self.begun = self.step
-        self.clock = Clock(run, budget, spent, run.options.limit)
+        self.clock = Clock(run, budget, spent)
 
     def back(self):
         saved = self.run.load(self.name + ".pt")
@@ -307,6 +313,8 @@ class Training:
         """After a loss that is no number: the saved state, at half the rate."""
         step = self.step
         self.run.barrier()
+        if not os.path.exists(self.run.path(self.name + ".pt")):
+            raise SystemExit(f"{self.name}: the loss is no number")
         self.back()
         self.step, self.begun, self.peak = step, step, self.peak / 2
         self.run.log(self.name, retreat=step, peak=self.peak)

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# run.sh - train the demonstration model from nothing on one GPU
+# run.sh - train the demonstration model from nothing
 #
-#     run.sh STATE [STAGE...]        stages: vae latents dit dit export
+#     run.sh STATE [FLAG...]         FLAGs go to train.py, for example --ranks 4
 #
-# Each stage takes at most 8 minutes of an H200 and continues from STATE, which ends with
-# the model folder STATE/model and the log STATE/log. Needs PyTorch 2.8 or later, numpy
-# and a C compiler.
+# On one GPU about 25 minutes of an H200, on four a quarter. With --limit SECONDS each part
+# takes that long at most, is saved, and goes on. Ends with the model folder STATE/model
+# and the log STATE/log. Needs PyTorch 2.8 or later, numpy and a C compiler.
 set -euo pipefail
 state=$1
 shift
-for stage in "${@:-vae latents dit dit export}"; do
-    for s in $stage; do
-        python3 "$(dirname "$0")/train.py" "$s" --state "$state"
-    done
+code=75
+while [ $code = 75 ]; do
+    code=0
+    python3 "$(dirname "$0")/train.py" vae latents dit export --state "$state" "$@" ||
+        code=$?
 done
+exit $code

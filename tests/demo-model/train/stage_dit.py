@@ -6,6 +6,7 @@ forcing); in most clips all frames share one, as plain sampling has it, and some
 with clean frames, as the windows of a long video do.
 """
 import glob
+import os
 
 import numpy
 import torch
@@ -21,6 +22,7 @@ from tokens import Tokens
 FRAME_TOKENS = 64
 DROP_CAPTION, SHIFT = 0.1, 3.0
 ALIKE, APART = 0.5, 0.25 # shares of clips; the rest has a clean beginning
+GOOD = 0.004  # seconds of a step, below which nothing faster is looked for
 FAINT = 0.03             # noise on a clean beginning, at most
 
 
@@ -40,7 +42,7 @@ class Latents:
     def __init__(self, run, size):
         files = sorted(glob.glob(run.path("latents-*.pt")))
         mine = files[run.rank::run.size] or [files[run.rank % len(files)]]
-        parts = [run.load(f[len(run.state) + 1:]) for f in mine]
+        parts = [run.load(os.path.basename(f)) for f in mine]
         self.sets = {name: {k: torch.cat([p[name][k] for p in parts])
                             for k in parts[0][name]} for name in parts[0]}
         self.run, self.size, self.device = run, size, run.device
@@ -127,18 +129,19 @@ def stage(run):
         return prepare
 
     if training.clock.done():
-        return
+        return True
     trial = next(s for s in range(1000) if latents.shape(s)[0] == size["lengths"][0])
     ways = [("plain", way(False), lambda: training.gradients(loss_of, trial))]
     if run.options.compile:
         ways.append(("compiled", way(True), ways[0][2]))
-    fastest(run, "dit", ways, 5)
+    fastest(run, "dit", ways, GOOD, 5)
     training.go(loss_of)
+    return training.clock.done()
 
 
 def stage_export(run):
-    if run.rank:
-        return
+    if run.rank or not os.path.exists(run.path("dit.pt")):
+        return True
     size = SIZES[run.options.size]
     both = Both(Tokens(run.options.tokenizer).count, size)
     both.load_state_dict(run.load("dit.pt", "cpu")["ema"])
@@ -149,3 +152,4 @@ def stage_export(run):
                      dict(dim=dit["d"], ffn_dim=dit["ffn"], num_heads=dit["d"] // 128,
                           num_layers=dit["layers"]))
     run.log("export", bytes=weights)
+    return True

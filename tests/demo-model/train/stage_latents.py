@@ -3,6 +3,7 @@
 Every rank encodes clips of its own, in rounds of short and long ones, for as long as the
 budget lasts, and keeps them with their captions' ids in a file of its own.
 """
+import os
 import time
 
 import numpy
@@ -66,6 +67,8 @@ def statistics(run, z):
 
 
 def stage(run):
+    if os.path.exists(run.path("vae-final.pt")):
+        return True
     size = SIZES[run.options.size]
     world = earth.World(max(1, run.cores // run.size), size["small"])
     tokens = Tokens(run.options.tokenizer)
@@ -89,3 +92,4 @@ def stage(run):
         vae.normalise(mean, std)
         run.save("vae-final.pt", vae.state_dict())
     run.barrier()
+    return True

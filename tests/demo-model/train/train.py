@@ -10,9 +10,10 @@ Stages, each from what the ones before left in DIR:
     dit       text encoder and transformer together              dit.pt
     export    the model folder, DIR/model
 
-Each has a budget of GPU seconds (sizes.py) and goes on from its saved state; --limit
-ends this call of a stage after so many seconds, to be continued by the next. --ranks
-starts a process per GPU (with gloo on a CPU). Seeds are fixed. Progress: DIR/log.
+Each has a budget of GPU seconds (sizes.py) and goes on from its saved state. --limit
+ends this call after so many seconds; then the exit code is 75, and the same call again
+goes on. --ranks starts a process per GPU (with gloo on a CPU). Seeds are fixed. Progress:
+DIR/log.
 """
 import argparse
 import os
@@ -24,7 +25,7 @@ import torch
 import stage_dit
 import stage_latents
 import stage_vae
-from run import Run, ranks_start
+from run import AGAIN, Run, ranks_start
 from sizes import SIZES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,7 +40,7 @@ def options_read(args):
     parser.add_argument("--ranks", type=int, default=0)
     parser.add_argument("--size", choices=list(SIZES), default="whole")
     parser.add_argument("--budget", type=float, help="GPU seconds, instead of the size's")
-    parser.add_argument("--limit", type=float, help="seconds of this call of a stage")
+    parser.add_argument("--limit", type=float, help="seconds of this call")
     parser.add_argument("--steps", type=int, help="at most so many in this call")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--tokenizer", default=os.path.join(
@@ -53,12 +54,16 @@ def main():
         return ranks_start(options.ranks, sys.argv)
     torch.set_float32_matmul_precision("high")
     torch._dynamo.config.suppress_errors = True
+    torch._dynamo.config.recompile_limit = 64
     run = Run(options)
+    done = True
     for name in options.stages:
-        STAGES[name](run)
+        if not done and name != "export":
+            continue
+        done = STAGES[name](run) and done
         run.stage_begin = time.time()
     run.close()
-    return 0
+    return 0 if done else AGAIN
 
 
 if __name__ == "__main__":
