@@ -5,22 +5,56 @@
 #
 # BIN is the folder with framefleet and demo_world, FLAGs go to `framefleet generate`. One
 # launch makes all videos. Prints a line per video and the shares that are right last.
-# FROM=FRAME judges from that frame on, for the end of a long video. KEEP=FOLDER keeps
-# videos and latents.
+# From the environment:
+#
+#     GPUS=N           N launches at once, a GPU each; without it one launch
+#     BACKEND=cuda     what they run on, cpu unless said
+#     FROM=FRAME       judge from that frame on, for the end of a long video
+#     KEEP=FOLDER      keep videos and latents there
+#     CAPTIONS=FILE    lines FIRST to FIRST + COUNT - 1 (from 0) instead of held-out captions
 set -euo pipefail
 bin=$(realpath "$1") model=$(realpath "$2") first=$3 count=$4
 shift 4
+parts=${GPUS:-1}
 work=${KEEP:-$(mktemp -d)}
 [ -n "${KEEP:-}" ] || trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"
+work=$(realpath "$work")
 
-"$bin/demo_world" captions 1 "$first" "$count" >"$work/captions"
+if [ -n "${CAPTIONS:-}" ]; then
+    tail -n "+$((first + 1))" "$CAPTIONS" | head -n "$count" >"$work/captions"
+else
+    "$bin/demo_world" captions 1 "$first" "$count" >"$work/captions"
+fi
 awk -v d="$work" -v first="$first" '{ n = NR - 1 + first
     printf "{\"prompt\": \"%s\", \"seed\": %d, \"output\": \"%s/%d.y4m\", ", $0, n, d, n
-    printf "\"save_latents\": \"%s/%d.h5\"}\n", d, n }' "$work/captions" >"$work/jobs.json"
+    printf "\"save_latents\": \"%s/%d.h5\"}\n", d, n }' "$work/captions" >"$work/jobs"
 awk -v d="$work" -v first="$first" '{ printf "%s/%d.y4m\t%s\n", d, NR - 1 + first, $0 }' \
     "$work/captions" >"$work/list"
-"$bin/framefleet" generate --job "$work/jobs.json" --model "$model" --negative_prompt "" \
-    --size 128x128 --num_frames 17 --fps 16 --shift 3 --guidance_scale 4 --force "$@" \
-    >"$work/log" 2>&1 || { tail -5 "$work/log"; exit 1; }
+
+# generate PART FLAG...: every job whose number leaves PART
+generate()
+{
+    local part=$1
+    shift
+    awk -v n="$parts" -v k="$part" 'NR % n == k % n' "$work/jobs" >"$work/jobs.$part.json"
+    [ -s "$work/jobs.$part.json" ] || return 0
+    "$bin/framefleet" generate --job "$work/jobs.$part.json" --model "$model" \
+        --backend "${BACKEND:-cpu}" --negative_prompt "" --size 128x128 \
+        --num_frames 17 --fps 16 --shift 3 --guidance_scale 4 --force "$@" \
+        >"$work/log.$part" 2>&1 || { tail -5 "$work/log.$part"; return 1; }
+}
+
+running=()
+for ((k = 0; k < parts; k++)); do
+    if [ -n "${GPUS:-}" ]; then
+        CUDA_VISIBLE_DEVICES=$k generate $k "$@" &
+    else
+        generate $k "$@" &
+    fi
+    running+=($!)
+done
+for one in "${running[@]}"; do
+    wait "$one"
+done
 "$bin/demo_world" judge_all "$work/list" ${FROM:+"$FROM"}
