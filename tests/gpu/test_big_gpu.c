@@ -521,7 +521,7 @@ int main(int argc, char **argv)
 {
     static const enum ops_kernels kernels[] = {OPS_PROVEN, OPS_ALL};
     const char *backend = argc > 1 ? argv[1] : "cuda";
-    int64_t rows = argc > 2 ? atoll(argv[2]) : 419456;
+    int64_t rows = argc > 2 ? strtoll(argv[2], NULL, 10) : 419456;
     size_t room = argc > 2 ? (size_t)1 << 30 : ROOM;
 
     for (int i = 0; i < 2; i++) {
