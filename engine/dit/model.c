@@ -12,7 +12,7 @@
 
 const struct dit_precision dit_fp32 = {DT_F32, DT_F32, {DT_F32, DT_F32, DT_F32}};
 const struct dit_precision dit_bf16 = {DT_BF16, DT_BF16, {DT_BF16, DT_BF16, DT_BF16}};
-const struct dit_precision dit_fp8 = {DT_E4M3, DT_BF16, {DT_I8, DT_E4M3, DT_BF16}};
+const struct dit_precision dit_fp8 = {DT_E4M3, DT_BF16, {DT_I8, DT_E4M3, DT_E4M3}};
 const struct dit_precision dit_int8 = {DT_I8, DT_BF16, {DT_I8, DT_E4M3, DT_BF16}};
 
 enum { NAME_BYTES = 96 };

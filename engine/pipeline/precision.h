@@ -5,6 +5,8 @@
  *     bf16   bf16                     bf16            bf16
  *     fp8    e4m3                     i8 and e4m3     bf16
  *     int8   i8                       i8 and e4m3     bf16
+ *
+ * The result of attention is e4m3 in fp8, else bf16 or f32.
  */
 #ifndef ENGINE_PIPELINE_PRECISION_H
 #define ENGINE_PIPELINE_PRECISION_H
