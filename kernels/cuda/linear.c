@@ -3,8 +3,9 @@
  * cuBLASLt sees column-major matrices: w [d,k] is a k x d matrix to be transposed, x a
  * k x s matrix, and y comes out as d x s. Both factors have one type: e4m3, i8 (sums
  * are i32), bf16 or f32 without TF32. A float factor of another type is first cast, in
- * the workspace, to the narrower of bf16 and f32 that holds both exactly. Rows must
- * begin at multiples of 16 elements (f32: of 4).
+ * the workspace, to the narrower of bf16 and f32 that holds both exactly; a weight that
+ * is large then, as many columns of y at a time as fit. Rows must begin at multiples of
+ * 16 elements (f32: of 4).
  *
  * The product is raw: unit scales, fp32 sums. Scales and bias are left pending, or
  * applied by a small kernel from sums in the workspace, so there is one rounding in
@@ -22,6 +23,7 @@
 enum { PLAN_ROWS = 4096 };
 
 static const size_t blas_bytes = (size_t)32 << 20; /* cuBLASLt's own workspace */
+static const size_t cast_most = (size_t)64 << 20;  /* of a weight that is cast */
 
 /* ---- what goes where ----------------------------------------------------------- */
 
@@ -96,6 +98,25 @@ static size_t cast_bytes(const struct tensor *t, enum dtype type)
     return t->dtype == type ? 0 : padded((size_t)tensor_count(t) * dtype_bytes(type));
 }
 
+/* Columns of y, rows of w, that are worked out at once. */
+static int64_t columns_at_once(const struct tensor *w, enum dtype type)
+{
+    int64_t fit = (int64_t)(cast_most / dtype_bytes(type)) / w->shape[1] / 128 * 128;
+
+    if (w->dtype == type || w->shape[0] <= fit)
+        return w->shape[0];
+    return fit > 128 ? fit : 128;
+}
+
+/* Weights that are cast, one part after another in the same memory. */
+static size_t weight_bytes(const struct tensor *w, enum dtype type)
+{
+    struct tensor part = *w;
+
+    part.shape[0] = columns_at_once(w, type);
+    return cast_bytes(&part, type);
+}
+
 /* cuBLASLt's own, then the sums, then the factors that are cast. */
 size_t linear_workspace_cuda(const void *self, const struct op_linear *a)
 {
@@ -104,7 +125,8 @@ size_t linear_workspace_cuda(const void *self, const struct op_linear *a)
     (void)self;
     if (!fits_blas(a))
         return 0;
-    return blas_bytes + sums_bytes(a) + cast_bytes(a->x, type) + cast_bytes(a->w, type);
+    return blas_bytes + sums_bytes(a) + cast_bytes(a->x, type) +
+           weight_bytes(a->w, type);
 }
 
 /* ---- cuBLASLt ------------------------------------------------------------------ */
@@ -249,8 +271,15 @@ static enum status algo_find(struct cuda *c, const struct op_linear *a, enum dty
     return ST_OK;
 }
 
+/* Where sums go. */
+struct target {
+    char *data;
+    enum dtype type;
+    int64_t stride;
+};
+
 static enum status gemm_put(struct cuda *c, struct queue *q, const struct op_linear *a,
-                            void *y, enum dtype y_type, int64_t y_stride, struct err *e)
+                            const struct target *y, struct err *e)
 {
     const float one = 1.0f, zero = 0.0f;
     const int32_t whole_one = 1, whole_zero = 0;
@@ -259,12 +288,12 @@ static enum status gemm_put(struct cuda *c, struct queue *q, const struct op_lin
     cublasStatus_t st;
     struct gemm g;
 
-    TRY(algo_find(c, a, y_type, &algo, e));
-    TRY(gemm_init(&g, a, a->x->shape[0], y_type, y_stride, e));
+    TRY(algo_find(c, a, y->type, &algo, e));
+    TRY(gemm_init(&g, a, a->x->shape[0], y->type, y->stride, e));
     st = cublasLtMatmul(c->blas, g.op, whole ? (const void *)&whole_one : &one,
                         a->w->data, g.w, a->x->data, g.x,
-                        whole ? (const void *)&whole_zero : &zero, y, g.y, y, g.y,
-                        &algo, q->workspace, blas_bytes, q->stream);
+                        whole ? (const void *)&whole_zero : &zero, y->data, g.y,
+                        y->data, g.y, &algo, q->workspace, blas_bytes, q->stream);
     gemm_release(&g);
     return blas_said(st, e);
 }
@@ -283,26 +312,43 @@ static void pending_set(const struct op_linear *a)
     a->y->pending.bias = a->bias ? a->bias->data : NULL;
 }
 
-/* The factor in the type of the product; casts it to *room, which moves on. */
+/* The factor in the type of the product; casts it to `room`. */
 static enum status factor_cast(struct queue *q, const struct tensor *t, enum dtype type,
-                               char **room, struct tensor *out, struct err *e)
+                               char *room, struct tensor *out, struct err *e)
 {
     *out = *t;
     if (t->dtype == type)
         return ST_OK;
-    *out = tensor_make2(*room, type, MEM_DEVICE, t->shape[0], t->shape[1]);
+    *out = tensor_make2(room, type, MEM_DEVICE, t->shape[0], t->shape[1]);
     out->scales = t->scales;
-    *room += cast_bytes(t, type);
     return cuda_said(linear_cast_launch(out, t, q->stream), "linear", e);
 }
 
-/* The raw product of `a`, whose factors have one type, finished from `sums`. */
-static enum status sums_finish(struct cuda *c, struct queue *q,
-                               const struct op_linear *a, char *sums, struct err *e)
+/* Raw sums of x, which has the type of the product, and of all of w. */
+static enum status sums_put(struct cuda *c, struct queue *q, const struct op_linear *a,
+                            char *room, const struct target *y, struct err *e)
+{
+    int64_t d = a->w->shape[0], n = columns_at_once(a->w, a->x->dtype);
+    struct op_linear one = *a;
+    struct tensor w, part;
+    struct target to = *y;
+
+    for (int64_t i = 0; i < d; i += n) {
+        part = tensor_slice(a->w, 0, i, d - i < n ? d - i : n);
+        TRY(factor_cast(q, &part, a->x->dtype, room, &w, e));
+        one.w = &w;
+        to.data = y->data + (size_t)i * dtype_bytes(y->type);
+        TRY(gemm_put(c, q, &one, &to, e));
+    }
+    return ST_OK;
+}
+
+/* The op on sums. */
+static enum status sums_finish(struct queue *q, const struct op_linear *a,
+                               const char *sums, struct err *e)
 {
     struct tensor x = *a->x, w = *a->w;
 
-    TRY(gemm_put(c, q, a, sums, x.dtype == DT_I8 ? DT_I32 : DT_F32, a->y->shape[1], e));
     if (a->pending) {
         x.scales.kind = SCALE_NONE;
         w.scales.kind = w.scales.kind == SCALE_TENSOR ? SCALE_TENSOR : SCALE_NONE;
@@ -318,19 +364,24 @@ static enum status blas_run(struct cuda *c, struct queue *q, const struct op_lin
     size_t bytes = linear_workspace_cuda(c, a);
     char *sums = q->workspace + blas_bytes, *room = sums + sums_bytes(a);
     enum dtype type = factor_type(a);
+    struct target y = {a->y->data, a->y->dtype, a->y->stride[0]};
     struct op_linear one = *a;
-    struct tensor x, w;
+    struct tensor x;
 
     if (bytes > q->bytes)
         return err_set(e, ST_RESOURCE, "linear: needs %zu bytes of workspace, has %zu",
                        bytes, q->bytes);
-    TRY(factor_cast(q, a->x, type, &room, &x, e));
-    TRY(factor_cast(q, a->w, type, &room, &w, e));
+    TRY(factor_cast(q, a->x, type, room, &x, e));
+    room += cast_bytes(a->x, type);
     one.x = &x;
-    one.w = &w;
     if (!needs_finish(a))
-        return gemm_put(c, q, &one, a->y->data, a->y->dtype, a->y->stride[0], e);
-    return sums_finish(c, q, &one, sums_in_place(a) ? a->y->data : sums, e);
+        return sums_put(c, q, &one, room, &y, e);
+    if (!sums_in_place(a))
+        y.data = sums;
+    y.type = type == DT_I8 ? DT_I32 : DT_F32;
+    y.stride = a->y->shape[1];
+    TRY(sums_put(c, q, &one, room, &y, e));
+    return sums_finish(q, &one, y.data, e);
 }
 
 enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,
