@@ -105,3 +105,15 @@ struct wire wire_of(const struct seqpar_layout *layout, int64_t granule)
         count(&w.sum_bytes, &w.messages, 8 * (layout->heads * layout->head_dim + 1));
     return w;
 }
+
+size_t wire_buffer_bytes(const struct mesh *mesh)
+{
+    const int sizes[] = {mesh->guidance, mesh->ulysses * mesh->ring, mesh->ulysses,
+                         mesh->ring};
+    const size_t peer_bytes = (size_t)128 << 20;
+    size_t bytes = 0;
+
+    for (int i = 0; i < 4; i++)
+        bytes += (size_t)(sizes[i] - 1) * peer_bytes;
+    return bytes;
+}

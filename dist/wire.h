@@ -28,4 +28,9 @@ struct wire {
  * `granule`. */
 struct wire wire_of(const struct seqpar_layout *layout, int64_t granule);
 
+/* What the transport of a device takes of its memory for itself, estimated: NCCL has
+ * buffers for each peer of a communicator that is used, about 128 MiB for channels of
+ * its default sizes. */
+size_t wire_buffer_bytes(const struct mesh *mesh);
+
 #endif

@@ -22,6 +22,7 @@ struct backend {
     void (*mem_free)(void *self, void *p);
     enum status (*pinned_alloc)(void *self, size_t bytes, void **out, struct err *e);
     void (*pinned_free)(void *self, void *p);
+    size_t (*mem_left)(const void *self);
     enum status (*queue_open)(void *self, void *workspace, size_t bytes,
                               struct queue **out, struct err *e);
     void (*queue_close)(void *self, struct queue *q);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/base/memory.h"
+
 /* ---- memory ---------------------------------------------------------------------- */
 
 enum status host_mem_alloc(void *self, size_t bytes, void **out, struct err *e)
@@ -47,6 +49,12 @@ void host_pinned_free(void *self, void *p)
 {
     (void)self;
     free(p);
+}
+
+size_t host_mem_left(const void *self)
+{
+    (void)self;
+    return memory_available();
 }
 
 enum status host_copy(void *self, struct queue *q, const struct tensor *dst,

@@ -18,6 +18,7 @@ enum status host_mem_alloc(void *self, size_t bytes, void **out, struct err *e);
 void host_mem_free(void *self, void *p);
 enum status host_pinned_alloc(void *self, size_t bytes, void **out, struct err *e);
 void host_pinned_free(void *self, void *p);
+size_t host_mem_left(const void *self);
 enum status host_queue_open(void *self, void *workspace, size_t bytes,
                             struct queue **out, struct err *e);
 void host_queue_close(void *self, struct queue *q);
@@ -30,12 +31,12 @@ enum status host_event_wait(void *self, struct event *ev, struct err *e);
 enum status host_copy(void *self, struct queue *q, const struct tensor *dst,
                       const struct tensor *src, struct err *e);
 
-#define HOST_SLOTS                                                      \
-    .mem_alloc = host_mem_alloc, .mem_free = host_mem_free,             \
-    .pinned_alloc = host_pinned_alloc, .pinned_free = host_pinned_free, \
-    .event_wait = host_event_wait, .queue_open = host_queue_open,       \
-    .queue_close = host_queue_close, .queue_wait = host_queue_wait,     \
-    .event_open = host_event_open, .event_close = host_event_close,     \
+#define HOST_SLOTS                                                                     \
+    .mem_alloc = host_mem_alloc, .mem_free = host_mem_free, .mem_left = host_mem_left, \
+    .pinned_alloc = host_pinned_alloc, .pinned_free = host_pinned_free,                \
+    .event_wait = host_event_wait, .queue_open = host_queue_open,                      \
+    .queue_close = host_queue_close, .queue_wait = host_queue_wait,                    \
+    .event_open = host_event_open, .event_close = host_event_close,                    \
     .event_record = host_event_pass, .event_await = host_event_pass, .copy = host_copy
 
 #endif

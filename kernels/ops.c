@@ -143,6 +143,11 @@ void ops_pinned_free(struct ops *ops, void *p)
         ops->backend->pinned_free(ops->self, p);
 }
 
+size_t ops_mem_left(const struct ops *ops)
+{
+    return ops->backend->mem_left(ops->self);
+}
+
 enum status ops_queue_open(struct ops *ops, void *workspace, size_t bytes,
                            struct queue **out, struct err *e)
 {

@@ -102,6 +102,10 @@ void ops_mem_free(struct ops *ops, void *p);
 enum status ops_pinned_alloc(struct ops *ops, size_t bytes, void **out, struct err *e);
 void ops_pinned_free(struct ops *ops, void *p);
 
+/* Bytes of the backend's space that are free now, SIZE_MAX when nobody says: a fact to
+ * refuse a plan by, not a reservation. */
+size_t ops_mem_left(const struct ops *ops);
+
 /* `workspace` is borrowed until the queue is closed; backend's space. */
 enum status ops_queue_open(struct ops *ops, void *workspace, size_t bytes,
                            struct queue **out, struct err *e);

@@ -44,11 +44,30 @@ static void table_print(const struct pipeline_plan *plan, const char *model,
         printf("  %-24s %10.3f GiB\n", lines[i].name, (double)lines[i].bytes / gib);
 }
 
+/* What the gpu of each rank holds. */
+static enum status devices_print(struct pipeline *p, const struct pipeline_plan *plan,
+                                 const struct job *job, struct err *e)
+{
+    struct pipeline_rank_plan r;
+
+    for (int i = 0; i < plan->ranks; i++) {
+        TRY(pipeline_plan_rank(p, job, i, &r, e));
+        if (r.device_bytes == 0)
+            return ST_OK;
+        printf("  gpu of rank %-3d %18.3f GiB: weights %.3f, activations %.3f, "
+               "exchanges %.3f (estimated)\n",
+               i, (double)r.device_bytes / gib, (double)r.weight_bytes / gib,
+               (double)r.activation_bytes / gib, (double)r.exchange_bytes / gib);
+    }
+    return ST_OK;
+}
+
 static enum status ranks_print(struct pipeline *p, const struct pipeline_plan *plan,
                                const struct job *job, struct err *e)
 {
     struct pipeline_rank_plan r;
 
+    TRY(devices_print(p, plan, job, e));
     if (plan->ranks == 1)
         return ST_OK;
     printf("mesh %s\n  rank   tokens  heads  activations  sent per row  messages\n",
@@ -76,6 +95,11 @@ static enum status ranks_json(struct pipeline *p, const struct pipeline_plan *pl
         json_out_int(out, "tokens", r.tokens);
         json_out_int(out, "heads", r.heads);
         json_out_int(out, "activation_bytes", (int64_t)r.activation_bytes);
+        if (r.device_bytes > 0) {
+            json_out_int(out, "weight_bytes", (int64_t)r.weight_bytes);
+            json_out_int(out, "exchange_bytes_estimated", (int64_t)r.exchange_bytes);
+            json_out_int(out, "device_bytes", (int64_t)r.device_bytes);
+        }
         json_out_int(out, "sent_bytes_per_row", (int64_t)r.sent_bytes);
         json_out_int(out, "messages_per_row", r.messages);
         json_out_end(out);
@@ -150,6 +174,8 @@ static enum status job_plan(struct settings_doc *d, struct world *w, struct err 
         st = job_check(&d->values.job, pipeline_dit(p), e);
     if (st == ST_OK && world_facts(w)->rank == 0)
         st = plan_print(&d->values, p, e);
+    if (st == ST_OK)
+        st = pipeline_check_memory(p, &d->values.job, e);
     pipeline_close(p);
     return st;
 }

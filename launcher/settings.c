@@ -63,6 +63,9 @@ static const struct option table[] = {
     TEXT("vae_tile", "vae_tile_size", ENGINE(vae_tile), "WxH",
          "decode in tiles of so many pixels, to the same bytes; auto: when memory is "
          "short, 0: never"),
+    REAL("memory_limit", NULL, ENGINE(memory_limit), 0, 1e6,
+         "GiB that a job may take of the memory it works in, of a gpu or of the host; "
+         "0: what is free"),
     FLAG("use_tiling_vae", "vae_tiling", RUN(use_tiling_vae),
          "no effect: --vae_tile decides"),
 
@@ -180,6 +183,7 @@ static const struct {
     {"backend", "cpu"},
     {"vae_chunk", "1"},
     {"vae_tile", "auto"},
+    {"memory_limit", "0"},
     {"seed", "42"},
     {"causal_block_size", "1"},
     {"base_num_frames", "97"},
@@ -349,6 +353,7 @@ static bool is_run_only(const char *name)
                                         "read_weights",
                                         "convert_weights",
                                         "vae_tile",
+                                        "memory_limit",
                                         "use_tiling_vae",
                                         "save_noise",
                                         "save_embeds",

@@ -3,6 +3,7 @@
  * Impossible settings, outputs that are there already or cannot be made, input files
  * that are not there or have other shapes, and memory. Looks at files, makes none.
  */
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include "kernels/base/memory.h"
 
 static const double gib = 1024.0 * 1024.0 * 1024.0;
+
+enum { FIT_BYTES = 80 };
 
 /* ---- files ----------------------------------------------------------------------- */
 
@@ -61,8 +64,14 @@ static enum status inputs_check(const struct pipeline *p, const struct job *job,
 
 /* ---- memory ---------------------------------------------------------------------- */
 
+static bool on_device(const struct pipeline *p)
+{
+    return ops_facts(p->ops)->space != MEM_HOST;
+}
+
 /* What this machine must hold: on the leader's the leader's plan, on others one copy of
- * the transformer, and the activations of the ranks beside it. */
+ * the transformer, and the activations of the ranks beside it. Of a device: what this
+ * rank has there. */
 static enum status peak_with(struct pipeline *p, const struct job *job,
                              const struct cut *cut, size_t *out, struct err *e)
 {
@@ -72,6 +81,11 @@ static enum status peak_with(struct pipeline *p, const struct job *job,
     struct pipeline_rank_plan rank = {0};
     struct pipeline_plan plan;
 
+    if (on_device(p)) {
+        TRY(pipeline_plan_rank_cut(p, job, world->rank, cut, &rank, e));
+        *out = rank.device_bytes;
+        return ST_OK;
+    }
     TRY(pipeline_plan_cut(p, job, cut, &plan, e));
     if (others > 0)
         TRY(pipeline_plan_rank(p, job, leads ? 1 : world->rank, &rank, e));
@@ -131,30 +145,101 @@ static int64_t frames_that_fit(struct pipeline *p, const struct job *job, size_t
     return low < 0 ? 0 : 4 * low + 1;
 }
 
+/* "; 17 frames of 960x544 would fit" */
+static void would_fit(struct pipeline *p, const struct job *job, size_t left,
+                      char out[FIT_BYTES])
+{
+    long long frames = frames_that_fit(p, job, left);
+    long long width = job->size.width, height = job->size.height;
+
+    if (frames)
+        snprintf(out, FIT_BYTES, "%lld frames of %lldx%lld would fit", frames, width,
+                 height);
+    else
+        snprintf(out, FIT_BYTES, "not even one frame of %lldx%lld would fit", width,
+                 height);
+}
+
+static enum status host_check(struct pipeline *p, const struct job *job, size_t left,
+                              struct err *e)
+{
+    char fit[FIT_BYTES];
+    size_t peak;
+
+    TRY(peak_of(p, job, &peak, e));
+    if (peak <= left)
+        return ST_OK;
+    would_fit(p, job, left, fit);
+    return err_set(e, ST_RESOURCE,
+                   "not enough memory: the job needs %.2f GiB, %.2f GiB are available; "
+                   "%s",
+                   (double)peak / gib, (double)left / gib, fit);
+}
+
+/* Memory of the rank's own device, against what was free before anything was put
+ * there. */
+static enum status device_check(struct pipeline *p, const struct job *job,
+                                struct err *e)
+{
+    int self = world_facts(p->world)->rank;
+    struct pipeline_rank_plan rank;
+    char fit[FIT_BYTES];
+
+    TRY(pipeline_plan_rank(p, job, self, &rank, e));
+    if (rank.device_bytes <= p->memory)
+        return ST_OK;
+    would_fit(p, job, p->memory, fit);
+    return err_set(e, ST_RESOURCE,
+                   "not enough memory: rank %d needs %.2f GiB of its gpu (weights "
+                   "%.2f, activations %.2f, exchanges %.2f), %.2f GiB are available; "
+                   "%s",
+                   self, (double)rank.device_bytes / gib,
+                   (double)rank.weight_bytes / gib, (double)rank.activation_bytes / gib,
+                   (double)rank.exchange_bytes / gib, (double)p->memory / gib, fit);
+}
+
+/* What a run with a device leaves on the host of the rank that reads and writes. */
+static enum status beside_check(struct pipeline *p, const struct job *job,
+                                struct err *e)
+{
+    size_t left = memory_available();
+    struct pipeline_plan plan;
+
+    TRY(pipeline_plan(p, job, &plan, e));
+    if (plan.host_bytes <= left)
+        return ST_OK;
+    return err_set(e, ST_RESOURCE,
+                   "not enough memory: the job needs %.2f GiB of the host, %.2f GiB "
+                   "are available",
+                   (double)plan.host_bytes / gib, (double)left / gib);
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static enum status memory_check(struct pipeline *p, const struct job *job,
                                 struct err *e)
 {
-    size_t left, peak;
-    int64_t frames;
+    const struct world_facts *world = world_facts(p->world);
+    size_t limit = p->limited ? p->memory : SIZE_MAX;
 
-    if (ops_facts(p->ops)->space != MEM_HOST)
+    if (on_device(p)) {
+        TRY(device_check(p, job, e));
+        return world->rank == 0 ? beside_check(p, job, e) : ST_OK;
+    }
+    if (world->node_rank != 0)
         return ST_OK;
-    TRY(peak_of(p, job, &peak, e));
-    left = memory_available();
-    if (peak <= left)
-        return ST_OK;
-    frames = frames_that_fit(p, job, left);
-    if (!frames)
-        return err_set(e, ST_RESOURCE,
-                       "not enough memory: the job needs %.2f GiB, %.2f GiB are "
-                       "available; not even one frame of %lldx%lld would fit",
-                       (double)peak / gib, (double)left / gib,
-                       (long long)job->size.width, (long long)job->size.height);
-    return err_set(e, ST_RESOURCE,
-                   "not enough memory: the job needs %.2f GiB, %.2f GiB are available; "
-                   "%lld frames of %lldx%lld would fit",
-                   (double)peak / gib, (double)left / gib, (long long)frames,
-                   (long long)job->size.width, (long long)job->size.height);
+    return host_check(p, job, smaller(memory_available(), limit), e);
+}
+
+enum status pipeline_check_memory(struct pipeline *p, const struct job *job,
+                                  struct err *e)
+{
+    if (on_device(p))
+        return device_check(p, job, e);
+    return p->limited ? host_check(p, job, p->memory, e) : ST_OK;
 }
 
 /* What the rank that reads and writes must be able to do. */
@@ -175,7 +260,7 @@ enum status pipeline_check(struct pipeline *p, const struct job *job, struct err
     st = ST_OK;
     if (world_facts(p->world)->rank == 0)
         st = leader_check(p, job, &g, e);
-    if (st == ST_OK && world_facts(p->world)->node_rank == 0)
+    if (st == ST_OK)
         st = memory_check(p, job, e);
     geometry_release(&g);
     return st;

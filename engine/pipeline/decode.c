@@ -11,7 +11,6 @@
 #include "engine/pipeline/tags.h"
 #include "engine/weights/vae_file.h"
 #include "kernels/base/clock.h"
-#include "kernels/base/memory.h"
 
 static const double gib = 1024.0 * 1024.0 * 1024.0;
 
@@ -80,8 +79,10 @@ static enum status cut_choose(struct decoding *d, size_t left, size_t *need,
     d->form.cut = cut_of(&wish, &d->form.shape);
     for (;;) {
         TRY(film_plan(&d->config, d->ops, &d->form, &d->memory, e));
-        *need = d->memory.scratch + d->memory.kept + d->memory.host +
-                d->memory.workspace + weights_bytes(d->weights);
+        *need = d->memory.scratch + d->memory.kept + d->memory.workspace +
+                weights_bytes(d->weights);
+        if (ops_facts(d->ops)->space == MEM_HOST)
+            *need += d->memory.host;
         if (*need <= left || wish.mode != CUT_AUTO ||
             !cut_smaller(&d->form.shape, &d->form.cut))
             return ST_OK;
@@ -102,8 +103,7 @@ static void cut_tell(const struct decoding *d, size_t need)
 
 static enum status memory_fits(struct decoding *d, struct err *e)
 {
-    bool host = ops_facts(d->ops)->space == MEM_HOST;
-    size_t left = host ? memory_available() : SIZE_MAX, need;
+    size_t left = ops_mem_left(d->ops), need;
 
     TRY(cut_choose(d, left, &need, e));
     d->tiles = cut_count(&d->form.shape, &d->form.cut);

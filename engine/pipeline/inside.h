@@ -33,7 +33,9 @@ struct pipeline {
     enum dtype act; /* of the text encoder and the VAE */
     int64_t vae_chunk;
     struct cut_wish cut;
-    size_t memory; /* of this machine that was free when the pipeline was opened */
+    size_t memory; /* in the backend's space that a plan may take: what was free when
+                    * the pipeline was opened, and no more than the launch allows */
+    bool limited;  /* the launch said so */
     struct weights *store[MODEL_PARTS];
     bool loaded[MODEL_PARTS];
     struct dit *dit;
@@ -94,6 +96,11 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
 /* Memory of a snapshot of the run, with prompts of at most `text_rows` rows. */
 struct checkpoint_room run_room(const struct pipeline *p, const struct geometry *g,
                                 int64_t text_rows);
+
+/* pipeline_plan_rank with this cut, which is rank 0's. */
+enum status pipeline_plan_rank_cut(struct pipeline *p, const struct job *job, int rank,
+                                   const struct cut *cut,
+                                   struct pipeline_rank_plan *out, struct err *e);
 
 /* pipeline_plan with this cut. */
 enum status pipeline_plan_cut(struct pipeline *p, const struct job *job,

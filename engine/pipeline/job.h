@@ -65,7 +65,8 @@ struct engine_options {
     int64_t threads;   /* 0: all cores */
     int64_t vae_chunk; /* latent frames decoded at once */
     char *vae_tile;    /* "auto", "0" or "WxH" (cut.h); NULL: auto */
-    bool no_text;      /* every job brings its text rows: no text encoder is needed */
+    double memory_limit; /* GiB that a plan may take; 0: what is free */
+    bool no_text;        /* every job brings its text rows: no text encoder is needed */
     struct world *world; /* the ranks that work together, borrowed */
     char *mesh;          /* "g2u4r1", any part may be missing; NULL: chosen */
     int64_t plan_ranks;  /* plan for so many ranks; 0: those of the world */

@@ -9,7 +9,6 @@
 #include "dist/devices.h"
 #include "engine/pipeline/inside.h"
 #include "kernels/base/clock.h"
-#include "kernels/base/memory.h"
 
 /* Plan the three stores from headers; data comes with pipeline_load. */
 static enum status stores_open(struct pipeline *p,
@@ -40,6 +39,16 @@ static int threads_of(const struct engine_options *opt)
     return world->threads;
 }
 
+static void memory_note(struct pipeline *p, double limit_gib)
+{
+    double limit = limit_gib * 1024.0 * 1024.0 * 1024.0;
+
+    p->memory = ops_mem_left(p->ops);
+    p->limited = limit_gib > 0.0;
+    if (p->limited && limit < (double)p->memory)
+        p->memory = (size_t)limit;
+}
+
 static enum status parts_open(struct pipeline *p, const struct engine_options *opt,
                               struct err *e)
 {
@@ -57,7 +66,7 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
     p->precision = choice->dit;
     p->act = choice->act;
     p->vae_chunk = opt->vae_chunk;
-    p->memory = ops_facts(p->ops)->space == MEM_HOST ? memory_available() : SIZE_MAX;
+    memory_note(p, opt->memory_limit);
     TRY(cut_parse(opt->vae_tile, &p->cut, e));
     snprintf(p->describe, sizeof(p->describe), "%s, %s on %s%s",
              model_describe(p->model), choice->name, ops_facts(p->ops)->name,

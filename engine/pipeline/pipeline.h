@@ -87,17 +87,22 @@ struct pipeline_plan {
     size_t checkpoint_bytes; /* snapshots, and what saving one takes */
     size_t kept_bytes;       /* what lives through phases: caches, latents, frames, and
                               * checkpoints */
+    size_t host_bytes;       /* of these, what is the host's in any case */
     size_t peak_bytes;       /* of everything */
 };
 
 enum status pipeline_plan(struct pipeline *p, const struct job *job,
                           struct pipeline_plan *out, struct err *e);
 
-/* What one rank of a launch holds and sends. Weights are there once per machine. */
+/* What one rank of a launch holds and sends. On the host weights are there once per
+ * machine, on a device once per rank. */
 struct pipeline_rank_plan {
     int64_t tokens, heads; /* of the longest segment; in attention */
     size_t activation_bytes;
-    size_t sent_bytes; /* per row of the timestep matrix, to other ranks */
+    size_t weight_bytes;   /* on a device: its own, of all parts of the model it runs */
+    size_t exchange_bytes; /* on a device: buffers of the transport, estimated */
+    size_t device_bytes;   /* the three together; 0 on the host */
+    size_t sent_bytes;     /* per row of the timestep matrix, to other ranks */
     int64_t messages;
 };
 
@@ -108,6 +113,12 @@ enum status pipeline_plan_rank(struct pipeline *p, const struct job *job, int ra
  * (job_check), outputs that are there or cannot be made, input files of other shapes,
  * memory that is not there (ST_RESOURCE with what would fit). Makes no file. */
 enum status pipeline_check(struct pipeline *p, const struct job *job, struct err *e);
+
+/* The last of these alone, for a plan: does the job fit into what is free of the
+ * device, or into engine_options.memory_limit? On a host without a limit anything does.
+ */
+enum status pipeline_check_memory(struct pipeline *p, const struct job *job,
+                                  struct err *e);
 
 /* Run one checked job (pipeline_check). All ranks return the same. Collective. */
 enum status pipeline_run(struct pipeline *p, const struct job *job,

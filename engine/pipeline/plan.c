@@ -232,6 +232,7 @@ static void plan_fill(const struct pipeline *p, const struct geometry *g,
     out->tiles = cut_count(&shape, &g->cut);
     out->checkpoint_bytes = memory->checkpoints;
     out->kept_bytes = memory->kept + memory->host;
+    out->host_bytes = memory->host;
     out->peak_bytes = out->kept_bytes + memory->scratch + memory->workspace +
                       out->weight_bytes[0] + out->weight_bytes[1] +
                       out->weight_bytes[2];
@@ -296,8 +297,41 @@ static void sent_fill(const struct pipeline *p, const struct geometry *g,
     }
 }
 
+static bool runs_part(const struct geometry *g, const struct job *job,
+                      enum model_part part)
+{
+    if (part == MODEL_TEXT && (job->embeds || job->resumed))
+        return false;
+    return part == MODEL_DIT || g->leads;
+}
+
+static void device_fill(const struct pipeline *p, const struct geometry *g,
+                        const struct job *job, struct pipeline_rank_plan *out)
+{
+    out->weight_bytes = out->exchange_bytes = out->device_bytes = 0;
+    if (ops_facts(p->ops)->space == MEM_HOST)
+        return;
+    for (int part = 0; part < MODEL_PARTS; part++) {
+        if (p->store[part] && runs_part(g, job, (enum model_part)part))
+            out->weight_bytes += weights_bytes(p->store[part]);
+    }
+    out->exchange_bytes = wire_buffer_bytes(&g->mesh);
+    out->device_bytes = out->weight_bytes + out->exchange_bytes + out->activation_bytes;
+}
+
 enum status pipeline_plan_rank(struct pipeline *p, const struct job *job, int rank,
                                struct pipeline_rank_plan *out, struct err *e)
+{
+    struct cut cut = {0, 0};
+
+    if (rank == 0)
+        TRY(pipeline_cut(p, job, &cut, e));
+    return pipeline_plan_rank_cut(p, job, rank, &cut, out, e);
+}
+
+enum status pipeline_plan_rank_cut(struct pipeline *p, const struct job *job, int rank,
+                                   const struct cut *cut,
+                                   struct pipeline_rank_plan *out, struct err *e)
 {
     int64_t text_len = model_dit(p->model)->text_len;
     struct run_memory memory;
@@ -308,13 +342,13 @@ enum status pipeline_plan_rank(struct pipeline *p, const struct job *job, int ra
     TRY(geometry_init(&g, p, job, p->plan_ranks, e));
     g.group = seqpar_group_planned(&g.mesh, rank);
     g.leads = rank == 0;
-    st = rank == 0 ? pipeline_cut(p, job, &g.cut, e) : ST_OK;
-    if (st == ST_OK)
-        st = run_memory_plan(p, &g, job, text_len, &memory, e);
+    g.cut = *cut;
+    st = run_memory_plan(p, &g, job, text_len, &memory, e);
     if (st == ST_OK) {
         shape = geometry_shape(p, &g, job, g.longest, text_len);
         sent_fill(p, &g, &shape, out);
         out->activation_bytes = memory.scratch + memory.kept + memory.workspace;
+        device_fill(p, &g, job, out);
     }
     geometry_release(&g);
     return st;

@@ -46,6 +46,13 @@ static void check_mem_free(void *self, void *p)
     }
 }
 
+static size_t check_mem_left(const void *self)
+{
+    const struct check *c = self;
+
+    return c->inner.backend->mem_left(c->inner.self);
+}
+
 static enum status memory_look(const struct check *c, const char *op, struct err *e)
 {
     for (const struct guarded *g = c->memory; g; g = g->next) {
@@ -328,6 +335,7 @@ static const struct backend check_table = {
     .mem_free = check_mem_free,
     .pinned_alloc = check_pinned_alloc,
     .pinned_free = check_pinned_free,
+    .mem_left = check_mem_left,
     .queue_open = check_queue_open,
     .queue_close = check_queue_close,
     .queue_wait = check_queue_wait,

@@ -2,6 +2,7 @@
 #include "kernels/cuda/cuda.h"
 
 #include <sched.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -67,6 +68,17 @@ static void cuda_pinned_free(void *self, void *p)
 {
     (void)self;
     cudaFreeHost(p);
+}
+
+static size_t cuda_mem_left(const void *self)
+{
+    const struct cuda *c = self;
+    size_t left, all;
+
+    if (cudaSetDevice(c->device) != cudaSuccess ||
+        cudaMemGetInfo(&left, &all) != cudaSuccess)
+        return SIZE_MAX;
+    return left;
 }
 
 /* ---- queues and events --------------------------------------------------------- */
@@ -347,6 +359,7 @@ static const struct backend cuda_backend = {
     .mem_free = cuda_mem_free,
     .pinned_alloc = cuda_pinned_alloc,
     .pinned_free = cuda_pinned_free,
+    .mem_left = cuda_mem_left,
     .queue_open = cuda_queue_open,
     .queue_close = cuda_queue_close,
     .queue_wait = cuda_queue_wait,

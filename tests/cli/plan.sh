@@ -50,6 +50,16 @@ plan_of --model wan --size 4096x4096 --num_frames 401
 at_least "a huge video" "$(number peak_bytes)" 20000000000
 is "plan writes nothing" "$(files | grep -c video)" 0
 
+# Unless it is to fit: then the plan is printed, and what would fit is said.
+run plan --model wan --size 4096x4096 --num_frames 401 --memory_limit 1.5
+is "a plan that does not fit" "$code" 4
+is "the plan is printed" "$(grep -c '^  peak of everything' "$root/out")" 1
+is "why it does not fit" "$(grep -c \
+    'not enough memory: .* 1.50 GiB are available; .* would fit$' \
+    "$root/err")" 1
+run plan --model wan --size 48x32 --num_frames 9 --memory_limit 1.5
+is "a plan that fits" "$code" 0
+
 # ---- headers only: with all tensor data gone to holes plan says the same
 
 plan_of --model diff --size 48x32 --num_frames 9

@@ -214,6 +214,7 @@ END
 
 table <<'END'
 more memory than any has | 4 | generate --model wan --prompt x --size 16384x16384 --num_frames 65537 --output a.y4m | GiB
+more memory than it may take | 4 | generate --model wan --prompt x --size 480x320 --num_frames 81 --memory_limit 0.01 --output a.y4m | 0.01 GiB are available
 END
 
 # ---- words from strangers do not drive the terminal

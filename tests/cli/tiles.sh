@@ -85,6 +85,14 @@ else
     skip "tiles by themselves" "this machine has memory for $peak bytes"
 fi
 
+# The same where a launch may take less than there is.
+plan_of "${S[@]}" --size 1280x512 --num_frames 1
+peak=$(number peak_bytes)
+plan_of "${S[@]}" --size 1280x512 --num_frames 1 --memory_limit \
+    "$(awk -v b=$((peak - 1)) 'BEGIN { printf "%.9f", b / 1024 / 1024 / 1024 }')"
+at_least "tiles within a limit" "$(number decode_tiles)" 2
+at_least "tiles keep the limit" $((peak - 1)) "$(number peak_bytes)"
+
 table <<'END'
 not a size      | 2 | decode w.h5 --model wan --output a.y4m --vae_tile small | vae_tile 'small' ; auto, 0 or WIDTHxHEIGHT
 width alone     | 2 | decode w.h5 --model wan --output a.y4m --vae_tile 64 | vae_tile '64'
