@@ -146,10 +146,9 @@ static size_t feed_bytes(const struct dit_dims *n, int64_t rows)
 /* As many rows as go into `room`. */
 static int64_t feed_rows(const struct dit_dims *n, size_t room)
 {
-    int64_t rows = n->busy_tokens;
+    int64_t rows = (int64_t)(room / feed_bytes(n, n->busy_tokens)) * n->busy_tokens;
 
-    while (rows < n->tokens && feed_bytes(n, rows + n->busy_tokens) <= room)
-        rows += n->busy_tokens;
+    rows = rows > n->busy_tokens ? rows : n->busy_tokens;
     return rows < n->tokens ? rows : n->tokens;
 }
 
