@@ -239,25 +239,39 @@ static int64_t count_of(const struct expected *x)
     return n;
 }
 
-static enum status item_make(const struct expected *x, const struct made_up *how, int i,
-                             struct safetensors_item *out, struct err *e)
+/* The first n numbers of a tensor's stream. */
+static void numbers_draw(const struct made_up *how, int i,
+                         const struct spread_of *spread, char *data, int64_t n)
 {
-    int64_t n = count_of(x);
-    struct spread_of spread = spread_of(x->name, x->rank, n, x->dims[0]);
-    char *data = malloc((size_t)n * dtype_bytes(how->stored) + 1);
     float v[1024];
 
-    if (!data)
-        return err_set(e, ST_RESOURCE, "out of memory: %lld made-up numbers",
-                       (long long)n);
     for (int64_t at = 0; at < n; at += 1024) {
         size_t count = (size_t)(n - at < 1024 ? n - at : 1024);
 
         noise_philox(how->seed, (uint64_t)i, (uint64_t)at, count, v);
         for (size_t k = 0; k < count; k++)
-            v[k] = spread.mean + spread.std * v[k];
+            v[k] = spread->mean + spread->std * v[k];
         dtype_convert(data + (size_t)at * dtype_bytes(how->stored), how->stored, v,
                       DT_F32, count);
+    }
+}
+
+static enum status item_make(const struct expected *x, const struct made_up *how, int i,
+                             struct safetensors_item *out, struct err *e)
+{
+    int64_t n = count_of(x);
+    struct spread_of spread = spread_of(x->name, x->rank, n, x->dims[0]);
+    int64_t drawn = how->drawn > 0 && how->drawn < n ? how->drawn : n, count;
+    size_t width = dtype_bytes(how->stored);
+    char *data = malloc((size_t)n * width + 1);
+
+    if (!data)
+        return err_set(e, ST_RESOURCE, "out of memory: %lld made-up numbers",
+                       (long long)n);
+    numbers_draw(how, i, &spread, data, drawn);
+    for (int64_t at = drawn; at < n; at += count) {
+        count = n - at < drawn ? n - at : drawn;
+        memcpy(data + (size_t)at * width, data, (size_t)count * width);
     }
     *out = (struct safetensors_item){x->name, how->stored, x->rank, x->dims, data};
     return ST_OK;

@@ -23,6 +23,7 @@ struct made_up {
     uint64_t seed;
     enum dtype stored; /* what the files would hold: bf16 or f32 */
     bool share_blocks; /* all blocks are views of block 0's tensors */
+    int64_t drawn; /* a file's tensors repeat after so many numbers; 0: they do not */
 };
 
 /* Open a store and fill it in the backend's space. On a host without the memory for it
