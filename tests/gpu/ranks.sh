@@ -4,21 +4,22 @@
 #     tests/gpu/ranks.sh BIN [PART...]
 #
 #     comm     exchanges of every kind, with exact integers
+#     load     weights that ranks read a part of each, and how fast they are there
 #     forward  the transformer on every mesh against one GPU
 #     bench    seconds of one forward of the 14B shape, 51,000 tokens
 #     program  a small random model from prompt to video on 1 and all GPUs
 #     resume   all GPUs stopped by USR1, two go on; a rank killed, one goes on
 #     refuse   wrong placements
 #
-# BIN holds framefleet, make_demo_model, ranks_comm and ranks_forward. Each step has a
-# deadline, so that one that hangs costs its row and no more. BACKEND=cpu RANKS=4 tries
-# this script without GPUs. Prints one table last and exits 1 if a row of it failed; with
-# TABLE=FILE adds its rows to that file instead.
+# BIN holds framefleet, make_demo_model, ranks_comm, ranks_load and ranks_forward. Each
+# step has a deadline, so that one that hangs costs its row and no more. BACKEND=cpu
+# RANKS=4 tries this script without GPUs. Prints one table last and exits 1 if a row of
+# it failed; with TABLE=FILE adds its rows to that file instead.
 set -uo pipefail
 
 bin=$(realpath "$1")
 shift
-parts=" ${*:-comm forward bench program resume refuse} "
+parts=" ${*:-comm load forward bench program resume refuse} "
 backend=${BACKEND:-cuda}
 gpus=${RANKS:-$(nvidia-smi -L | wc -l)}
 work=$(mktemp -d)
@@ -117,6 +118,49 @@ bench()
     one=$(json median_seconds "bench-1-$3.json" 2>/dev/null)
     [ -z "$one" ] || row "    scaling efficiency" \
         "$(awk -v a="$one" -v b="$seconds" -v n="$1" 'BEGIN { printf "%.3f", a / b / n }')" -
+}
+
+# load_bench N READ CONVERT GOAL: the 14B shape's first blocks; seconds of all of them
+load_bench()
+{
+    local file=load.json name="14B bf16 files to $1 ranks in fp8, $2, $3"
+
+    ranks 120 "$1" "$bin/framefleet" bench --backend "$backend" --precision fp8 \
+        --parts load --load_blocks "${LOAD_BLOCKS:-8}" --read_weights "$2" \
+        --convert_weights "$3" --repeats 3 "${shape[@]}" --json "$file"
+    sed 's/^/    /' log
+    [ $code -eq 0 ] || { row "$name" none 0; return; }
+    figure "$name, s" "$(awk -v b="$(json load_model_bytes "$file")" \
+        -v r="$(json load_bytes_per_second "$file")" \
+        'BEGIN { printf "%.2f", b / r }')" "$4" -
+    figure "    GB/s" "$(gb load_bytes_per_second "$file")" - -
+    figure "    beside it: memory to each, all at once, GB/s" \
+        "$(gb load_send_bytes_per_second "$file")" - -
+    figure "    beside it: page cache to memory, one thread each, GB/s" \
+        "$(gb load_read_bytes_per_second "$file")" - -
+}
+
+# gb KEY FILE
+gb()
+{
+    awk -v x="$(json "$1" "$2")" 'BEGIN { printf "%.2f", x / 1e9 }'
+}
+
+part_load()
+{
+    local n start
+
+    for n in $(counts); do
+        start=$(now)
+        ranks 120 "$n" "$bin/ranks_load" "$backend"
+        row "weights read by $n ranks, exit code" $code 0
+        row "    seconds" "$(since "$start")" -
+    done
+    for n in $(counts); do
+        load_bench "$n" each host -
+        load_bench "$n" node device "$([ "$n" = 4 ] && echo 8 || echo -)"
+    done
+    load_bench "$gpus" node host -
 }
 
 part_bench()
@@ -253,7 +297,7 @@ part_refuse()
 }
 
 "$bin/make_demo_model" model >/dev/null || exit 1
-for part in comm forward bench program resume refuse; do
+for part in comm load forward bench program resume refuse; do
     ! wanted $part || { echo "== $part, $(date +%T)"; part_$part; }
 done
 [ -n "${TABLE:-}" ] || table_print

@@ -8,6 +8,7 @@
 #     vae        those of the autoencoder
 #     big        operations on tensors of more than 2^31 elements
 #     golden     the golden cases of the CPU engine, in every precision
+#     load       weights converted on the GPU and read by ranks: the host's bytes
 #     program    a small random model from prompt to video, latents against the cpu
 #                backend in every precision
 #     sanitize   ops, vae and golden under compute-sanitizer
@@ -33,7 +34,7 @@ table=$work/table
 : >"$table"
 . tests/gpu/table.sh
 
-side=(ops vae big golden program sanitize accuracy)
+side=(ops vae big golden load program sanitize accuracy)
 alone=(bench long ranks)
 parts=" ${*:-${side[*]} ${alone[*]}} "
 gpus=$(nvidia-smi -L | wc -l)
@@ -72,7 +73,7 @@ elif [[ "$parts" =~ ^(\ (ops|vae|big))+\ $ ]]; then
     build build/gpu-kernels -DFF_KERNELS_ONLY=ON -- "${kernels[@]}"
 else
     build build/gpu -- framefleet make_demo_model test_golden_gpu ranks_comm \
-        ranks_forward "${kernels[@]}"
+        ranks_forward ranks_load "${kernels[@]}"
 fi
 
 # ---- tests ---------------------------------------------------------------------------
@@ -105,6 +106,11 @@ part_big()
 part_golden()
 {
     passes "golden cases, fp32, bf16, fp8, int8" 200 "$bin/test_golden_gpu"
+}
+
+part_load()
+{
+    passes "weights converted on the gpu against the host's" 200 "$bin/ranks_load" cuda
 }
 
 part_sanitize()

@@ -1,6 +1,7 @@
 /* ranks_load.c - ranks that read a part of a store each have what one rank reads alone
  *
- *     ranks_load [BACKEND]   every policy; each byte of the file is read once
+ *     ranks_load [BACKEND]   every policy; each byte of the file is read once, and the
+ *                            bytes are those that the host makes alone
  *     ranks_load short       the last rank's file ends early: all learn of it
  *     ranks_load spoilt      a row is not finite, in two ways
  *
@@ -16,6 +17,7 @@
 #include "engine/pipeline/team.h"
 #include "engine/weights/component.h"
 #include "engine/weights/safetensors.h"
+#include "kernels/base/rng.h"
 #include "tests/ranks/check.h"
 #include "tests/scratch.h"
 
@@ -122,12 +124,15 @@ static void check_case(struct launch *l, const struct component *c,
                        struct weights_policy policy, enum team_of of,
                        size_t round_bytes)
 {
+    enum weights_way way = policy.way;
     struct err e = ERR_INIT;
     struct weights *alone, *shared;
     struct team team;
 
+    policy.way = WEIGHTS_ON_HOST;
     CHECK_OK(weights_open(c, &policy, &alone, &e));
     CHECK_OK(weights_load(alone, l->ops, &e));
+    policy.way = way;
     team_init(&team, of, l->world);
     team.calls.round_bytes = round_bytes;
     team_use(&team, l->ranks);
@@ -143,9 +148,10 @@ static void check_case(struct launch *l, const struct component *c,
     weights_close(shared);
 }
 
-static void all_cases(struct launch *l)
+static const enum weights_way ways[] = {WEIGHTS_ON_HOST, WEIGHTS_BY_OPS};
+
+static void golden_cases(struct launch *l)
 {
-    static const enum weights_way ways[] = {WEIGHTS_ON_HOST, WEIGHTS_BY_OPS};
     static const size_t rounds[] = {0, 100000, 9000};
     struct component c = opened(MODEL);
 
@@ -158,6 +164,66 @@ static void all_cases(struct launch *l)
         check_case(l, &c, policy, i % 2 ? TEAM_NODE : TEAM_ALL, rounds[i / 6]);
     }
     component_close(&c);
+}
+
+enum { BIG = 4 };
+
+/* Matrices of more than one piece and of odd widths, a convolution, a vector. */
+static void big_write(const char *path)
+{
+    static const struct {
+        const char *name;
+        enum dtype dt;
+        int rank;
+        int64_t dims[5];
+    } shapes[BIG] = {{"a.weight", DT_BF16, 2, {700, 3001}},
+                     {"b.weight", DT_F16, 2, {301, 512}},
+                     {"c.weight", DT_F32, 5, {96, 24, 3, 3, 3}},
+                     {"d.bias", DT_BF16, 1, {3001}}};
+    struct safetensors_item items[BIG];
+    struct err e = ERR_INIT;
+    void *data[BIG];
+
+    for (int i = 0; i < BIG; i++) {
+        size_t n = 1;
+        float *x;
+
+        for (int k = 0; k < shapes[i].rank; k++)
+            n *= (size_t)shapes[i].dims[k];
+        x = malloc(n * sizeof(*x));
+        data[i] = malloc(n * dtype_bytes(shapes[i].dt));
+        CHECK(x && data[i]);
+        noise_philox(5, (uint64_t)i, 0, n, x);
+        dtype_convert(data[i], shapes[i].dt, x, DT_F32, n);
+        free(x);
+        items[i] = (struct safetensors_item){shapes[i].name, shapes[i].dt,
+                                             shapes[i].rank, shapes[i].dims, data[i]};
+    }
+    CHECK_OK(safetensors_write(path, items, BIG, NULL, &e));
+    for (int i = 0; i < BIG; i++)
+        free(data[i]);
+}
+
+static void big_cases(struct launch *l)
+{
+    struct component c;
+    struct scratch s;
+
+    scratch_create(&s);
+    big_write(scratch_path(&s, "w.safetensors"));
+    c = opened(scratch_path(&s, "w.safetensors"));
+    for (int i = 0; i < 6; i++) {
+        struct weights_policy policy = {.quant = (enum weight_quant)(i % 3),
+                                        .quantise = every,
+                                        .conv_channels_last = true,
+                                        .conv_dtype = i / 2 % 2 ? DT_F32 : DT_BF16,
+                                        .threads = 2,
+                                        .way = ways[i / 3]};
+
+        check_case(l, &c, policy, TEAM_ALL, 1 << 20);
+    }
+    component_close(&c);
+    scratch_remove(&s);
 }
 
 /* ---- failures -------------------------------------------------------------------- */
@@ -239,8 +305,10 @@ int main(int argc, char **argv)
     CHECK_OK(ops_queue_open(l.ops, NULL, 0, &l.queue, &e));
     if (fails)
         failures(&l, how);
-    else
-        all_cases(&l);
+    if (!fails) {
+        golden_cases(&l);
+        big_cases(&l);
+    }
     ops_queue_close(l.ops, l.queue);
     comm_close(l.ranks);
     ops_close(l.ops);
