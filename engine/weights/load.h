@@ -17,7 +17,7 @@
 #include "engine/digest.h"
 #include "engine/weights/store.h"
 
-enum { PIECE_BYTES = 4 << 20, THREADS_MAX = 8 };
+enum { PIECE_BYTES = 4 << 20, THREADS_MAX = 16, THREADS_USUAL = 8 };
 
 struct stream;
 

@@ -94,7 +94,7 @@ struct weights_policy {
     bool (*quantise)(const char *name);
     bool conv_channels_last;
     enum dtype conv_dtype; /* of those: DT_F32 (0) or DT_BF16 */
-    int threads;           /* that read and convert, 0: one per core, at most 8 */
+    int threads; /* that read and convert, at most 16; 0: one per core, at most 8 */
     enum weights_way way;
     const struct weights_share *share; /* borrowed until weights_close; NULL: none */
     const struct weights_team *team;   /* likewise; with `share` too, a team of those

@@ -13,10 +13,10 @@
 int load_threads(const struct weights *w)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int n = w->policy.threads > 0 ? w->policy.threads : (int)(cores > 0 ? cores : 1);
+    int usual = cores > THREADS_USUAL ? THREADS_USUAL : (int)cores;
+    int n = w->policy.threads > 0 ? w->policy.threads : usual;
 
-    if (n > THREADS_MAX)
-        n = THREADS_MAX;
+    n = n < THREADS_MAX ? n : THREADS_MAX;
     n = n < w->n ? n : w->n;
     return n > 0 ? n : 1;
 }

@@ -22,7 +22,7 @@
 
 #include "engine/weights/load.h"
 
-enum { LANES = 2, SUM_BYTES = 256 << 10, PAGE_BYTES = 4096 };
+enum { LANES = 2, PAGE_BYTES = 4096 };
 
 struct lane {
     void *pinned, *raw; /* raw: in the backend's memory */
@@ -273,21 +273,6 @@ static enum status piece_put(const struct place *p, struct err *e)
     return ops_event_record(ops, st->work, p->lane->freed, e);
 }
 
-/* Read in parts that are still in the nearest cache when they are added up. */
-static enum status piece_read(struct reader *r, const struct place *p, struct err *e)
-{
-    int64_t n;
-
-    for (int64_t at = 0; at < p->bytes; at += n) {
-        char *to = (char *)p->lane->pinned + at;
-
-        n = p->bytes - at < SUM_BYTES ? p->bytes - at : SUM_BYTES;
-        TRY(source_read(p->l->w->source, p->s->stored, p->at + at, to, (size_t)n, e));
-        checksum_add(r->sum, to, (size_t)n);
-    }
-    return ST_OK;
-}
-
 /* ---- one tensor ------------------------------------------------------------------ */
 
 enum status slot_load_stream(struct reader *r, struct slot *s, struct err *e)
@@ -305,7 +290,8 @@ enum status slot_load_stream(struct reader *r, struct slot *s, struct err *e)
 
         r->turn = (r->turn + 1) % LANES;
         TRY(ops_event_wait(l->w->ops, lane->freed, e));
-        TRY(piece_read(r, &p, e));
+        TRY(source_read(l->w->source, s->stored, at, lane->pinned, (size_t)p.bytes, e));
+        checksum_add(r->sum, lane->pinned, (size_t)p.bytes);
         pthread_mutex_lock(&l->lock);
         st = piece_put(&p, e);
         pthread_mutex_unlock(&l->lock);
