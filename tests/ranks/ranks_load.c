@@ -152,7 +152,7 @@ static const enum weights_way ways[] = {WEIGHTS_ON_HOST, WEIGHTS_BY_OPS};
 
 static void golden_cases(struct launch *l)
 {
-    static const size_t rounds[] = {0, 100000, 9000};
+    static const size_t rounds[] = {0, 100000, 40000};
     struct component c = opened(MODEL);
 
     for (int i = 0; i < 18; i++) {
