@@ -333,7 +333,7 @@ struct attn_keys {
  * With 8-bit inputs P is rounded to e4m3 against the running maximum (times 448), as a
  * tensor-core kernel must; results are then compared with a tolerance, but do not
  * depend on the number of threads or on how the keys are cut into parts of multiples of
- * 128 tokens.
+ * 128 tokens; lse may then be off by 0.01.
  * add: o += result (f32 o only), for a second context. */
 struct op_attention {
     const struct attn_queries *queries;

@@ -187,18 +187,6 @@ static __device__ __forceinline__ void product_i8(int (&d)[64], uint64_t a, uint
                  : "l"(a), "l"(b), "r"(more));
 }
 
-/* d = a b^T. d is not read, and the compiler knows: its registers can serve other ends
- * before. */
-static __device__ __forceinline__ void product_i8_first(int (&d)[64], uint64_t a,
-                                                        uint64_t b)
-{
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 0, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 " REGS_64
-                 ", %64, %65, p;\n}"
-                 : OPS_64("=r", d)
-                 : "l"(a), "l"(b));
-}
-
 static __device__ __forceinline__ void product_bf16(float (&d)[64], uint64_t a,
                                                     uint64_t b, int more)
 {
@@ -221,6 +209,8 @@ static __device__ __forceinline__ void product_e4m3(float (&d)[64],
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(more));
 }
 
+/* d = a b^T. d is not read, and the compiler knows: its registers can serve other ends
+ * before. */
 static __device__ __forceinline__ void product_e4m3_first(float (&d)[64],
                                                           const uint32_t (&a)[4],
                                                           uint64_t b)

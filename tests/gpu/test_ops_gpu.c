@@ -368,7 +368,9 @@ static void attention_one(struct rig *r, int i, bool fours)
     else
         table_compare_l1(r, name, &o[1], TOL_ATTENTION_CODES);
     table_compare(r, "  its log-sum-exp", &lse[1],
-                  kind == K_BF16 ? TOL_GEMM_BF16 : TOL_OP_F32);
+                  kind == K_BF16               ? TOL_GEMM_BF16
+                  : kind == K_I8_BY_4 && fours ? TOL_ATTENTION_CODES_LSE
+                                               : TOL_OP_F32);
 }
 
 static void attention_all(struct rig *r)
