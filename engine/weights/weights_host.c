@@ -157,9 +157,9 @@ static enum status slot_send(struct load *l, const struct slot *s, void *staging
     enum status st;
 
     pthread_mutex_lock(&l->lock);
-    st = ops_copy(ops, l->queue, &to, &from, e);
+    st = ops_copy(ops, load_copies(l), &to, &from, e);
     if (st == ST_OK)
-        st = ops_queue_wait(ops, l->queue, e);
+        st = ops_queue_wait(ops, load_copies(l), e);
     pthread_mutex_unlock(&l->lock);
     return st;
 }

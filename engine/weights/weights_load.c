@@ -39,7 +39,7 @@ static enum status queues_open(struct load *l, struct err *e)
 {
     l->host = ops_facts(l->w->ops)->space == MEM_HOST;
     if (streams(l->w))
-        TRY(stream_open(l, e));
+        return stream_open(l, e);
     return l->host ? ST_OK : ops_queue_open(l->w->ops, NULL, 0, &l->queue, e);
 }
 

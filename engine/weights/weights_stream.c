@@ -170,7 +170,12 @@ void stream_close(struct load *l)
     l->stream = NULL;
 }
 
-struct queue *load_queue(const struct load *l)
+struct queue *load_copies(const struct load *l)
+{
+    return l->stream ? l->stream->copies : l->queue;
+}
+
+struct queue *load_work(const struct load *l)
 {
     return l->stream ? l->stream->work : l->queue;
 }

@@ -102,7 +102,7 @@ static enum status round_pass(struct load *l, const int *first, int round,
         return ST_OK;
     for (int r = 0; r < team->size; r++)
         pieces[r] = piece_of(l->w, first, round * team->size + r);
-    return team->pass(team->self, load_queue(l), pieces, e);
+    return team->pass(team->self, load_work(l), pieces, e);
 }
 
 static enum status rounds_run(struct load *l, const int *first,

@@ -166,9 +166,10 @@ static void golden_cases(struct launch *l)
     component_close(&c);
 }
 
-enum { BIG = 4 };
+enum { BIG = 6 };
 
-/* Matrices of more than one piece and of odd widths, a convolution, a vector. */
+/* Matrices of more than one piece, of odd widths and of types that are left to the
+ * host, a convolution, a vector. */
 static void big_write(const char *path)
 {
     static const struct {
@@ -176,10 +177,10 @@ static void big_write(const char *path)
         enum dtype dt;
         int rank;
         int64_t dims[5];
-    } shapes[BIG] = {{"a.weight", DT_BF16, 2, {700, 3001}},
-                     {"b.weight", DT_F16, 2, {301, 512}},
-                     {"c.weight", DT_F32, 5, {96, 24, 3, 3, 3}},
-                     {"d.bias", DT_BF16, 1, {3001}}};
+    } shapes[BIG] = {
+        {"a.weight", DT_BF16, 2, {700, 3001}},      {"b.weight", DT_F16, 2, {301, 512}},
+        {"c.weight", DT_F32, 5, {96, 24, 3, 3, 3}}, {"d.bias", DT_BF16, 1, {3001}},
+        {"e.weight", DT_E4M3, 2, {64, 96}},         {"f.weight", DT_F64, 2, {33, 96}}};
     struct safetensors_item items[BIG];
     struct err e = ERR_INIT;
     void *data[BIG];
