@@ -28,17 +28,33 @@ static bool prefixed(const char *name)
     return strncmp(name, prefix, sizeof(prefix) - 1) == 0;
 }
 
+/* What may follow a name; -1: no kernels are called that. */
+static int kernels_find(const char *suffix)
+{
+    static const char *const names[] = {
+        [OPS_PROVEN] = ":proven", [OPS_PORTABLE] = ":portable", [OPS_ALL] = ":all"};
+
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(suffix, names[i]) == 0)
+            return i;
+    }
+    return -1;
+}
+
 static enum status plain_find(const char *name, const struct named **out, struct err *e)
 {
     for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
-        if (strcmp(name, backends[i].name) == 0) {
+        size_t n = strlen(backends[i].name);
+
+        if (strncmp(name, backends[i].name, n) == 0 &&
+            (name[n] == '\0' || kernels_find(name + n) >= 0)) {
             *out = &backends[i];
             return ST_OK;
         }
     }
     return err_set(e, ST_USAGE,
                    "unknown backend '%s', known are ref, cpu and cuda, "
-                   "and check: before one of them",
+                   "check: before and :proven, :portable or :all behind one of them",
                    name);
 }
 
@@ -56,10 +72,13 @@ enum status ops_devices(const char *name, int *out, struct err *e)
 static enum status plain_open(const char *name, const struct ops_options *opt,
                               struct ops *out, struct err *e)
 {
+    struct ops_options chosen = *opt;
     const struct named *b;
 
     TRY(plain_find(name, &b, e));
-    return b->open(opt, out, e);
+    if (name[strlen(b->name)] != '\0')
+        chosen.kernels = (enum ops_kernels)kernels_find(name + strlen(b->name));
+    return b->open(&chosen, out, e);
 }
 
 static enum status named_open(const char *name, const struct ops_options *opt,

@@ -78,9 +78,10 @@ struct ops_facts {
 /* Devices that the named backend can be opened on here; 0: it works on the host. */
 enum status ops_devices(const char *name, int *out, struct err *e);
 
-/* Open a backend by name: "ref", "cpu", "check:ref", "check:cpu", "cuda". One that is
- * not compiled in gives ST_UNBUILT, an unknown name ST_USAGE. ops_close(NULL) is
- * fine. */
+/* Open a backend by name: "ref", "cpu", "check:ref", "check:cpu", "cuda"; "cuda:all"
+ * is "cuda" with every kernel, whatever `opt` says ("cuda:portable", "cuda:proven").
+ * One that is not compiled in gives ST_UNBUILT, an unknown name ST_USAGE.
+ * ops_close(NULL) is fine. */
 enum status ops_open(const char *name, const struct ops_options *opt, struct ops **out,
                      struct err *e);
 void ops_close(struct ops *ops);

@@ -50,7 +50,7 @@ static void result_describe(struct bench *b)
              "%s shape (%lld blocks of %lld, %lld heads, ffn %lld), %s on %s",
              b->models.name, (long long)d->layers, (long long)d->dim,
              (long long)d->heads, (long long)d->ffn_dim, b->choice->name,
-             ops_facts(b->ops)->name);
+             b->o->engine.backend);
     b->r->ranks = world_facts(b->world)->size;
     b->r->latent_frames = latent_frames((int)b->o->num_frames);
 }

@@ -16,7 +16,8 @@ static void names(void **state)
     } cases[] = {
         {"ref", ST_OK},       {"cpu", ST_OK},         {"check:ref", ST_OK},
         {"check:cpu", ST_OK}, {"gpu", ST_USAGE},      {"", ST_USAGE},
-        {"check:", ST_USAGE}, {"check:no", ST_USAGE}, {"check:check:ref", ST_USAGE}};
+        {"check:", ST_USAGE}, {"check:no", ST_USAGE}, {"check:check:ref", ST_USAGE},
+        {"ref:", ST_USAGE},   {"ref:some", ST_USAGE}, {"reference", ST_USAGE}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -31,6 +32,20 @@ static void names(void **state)
         ops_close(ops);
     }
     ops_close(NULL);
+}
+
+static void kernels_are_named(void **state)
+{
+    static const char *const names[] = {"ref:all", "cpu:portable", "check:ref:proven"};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct err e = ERR_INIT;
+        struct ops *ops = NULL;
+
+        assert_int_equal(ops_open(names[i], NULL, &ops, &e), ST_OK);
+        ops_close(ops);
+    }
 }
 
 /* Where CUDA is compiled in, a machine without a GPU is a device error. */
@@ -289,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
+        cmocka_unit_test(kernels_are_named),
         cmocka_unit_test(memory_and_copies),
         cmocka_unit_test(cuda_is_named),
         cmocka_unit_test(arguments),
