@@ -243,10 +243,6 @@ void cuda_watch(struct ops *ops, enum status (*look)(void *self, struct err *e),
         TRY(device_enter(self, #op, e));                                               \
         return cuda_said(op##_launch(a, q->stream), #op, e);                           \
     }
-SIMPLE(residual, x)
-SIMPLE(act, x)
-SIMPLE(key_sum, y)
-SIMPLE(heads, y)
 SIMPLE(attn_merge, o)
 SIMPLE(convert, src)
 SIMPLE(rows, out)
@@ -257,6 +253,31 @@ SIMPLE(pixels, x)
 SIMPLE(normal, out)
 SIMPLE(quantise, src)
 #undef SIMPLE
+
+/* The kernel for a block's shape where the op has one, else the one for all. */
+#define CHOSEN(c, a, q, op)                                                \
+    cuda_said((c)->unproven && (c)->mma && op##_wide_fits(a, &(c)->limits) \
+                  ? op##_wide_launch(a, &(c)->limits, (q)->stream)         \
+                  : op##_launch(a, (q)->stream),                           \
+              #op, e)
+
+/* SIMPLE with such a choice. */
+#define BLOCK_OP(op, size)                                                             \
+    static enum status op##_cuda(void *self, struct queue *q, const struct op_##op *a, \
+                                 struct err *e)                                        \
+    {                                                                                  \
+        const struct cuda *c = self;                                                   \
+                                                                                       \
+        if (tensor_count(a->size) == 0)                                                \
+            return ST_OK;                                                              \
+        TRY(device_enter(c, #op, e));                                                  \
+        return CHOSEN(c, a, q, op);                                                    \
+    }
+BLOCK_OP(residual, x)
+BLOCK_OP(act, x)
+BLOCK_OP(key_sum, y)
+BLOCK_OP(heads, y)
+#undef BLOCK_OP
 
 static enum status norm_cuda(void *self, struct queue *q, const struct op_norm *a,
                              struct err *e)
@@ -288,8 +309,10 @@ static enum status conv_cuda(void *self, struct queue *q, const struct op_conv *
 static enum status values_cuda(void *self, struct queue *q, const struct op_values *a,
                                struct err *e)
 {
-    TRY(device_enter(self, "values", e));
-    return cuda_said(values_launch(a, q->stream), "values", e);
+    const struct cuda *c = self;
+
+    TRY(device_enter(c, "values", e));
+    return CHOSEN(c, a, q, values);
 }
 
 static enum status attention_cuda(void *self, struct queue *q,
@@ -322,13 +345,15 @@ static size_t attention_workspace_cuda(const void *self, const struct op_attenti
 static enum status gather_cuda(void *self, struct queue *q, const struct op_gather *a,
                                struct err *e)
 {
+    const struct cuda *c = self;
+
     if (a->n_parts > LAUNCH_PARTS_MAX || a->n_add > LAUNCH_PARTS_MAX)
         return err_set(e, ST_UNBUILT, "gather: more than %d parts on cuda",
                        LAUNCH_PARTS_MAX);
     if (tensor_count(a->out) == 0)
         return ST_OK;
-    TRY(device_enter(self, "gather", e));
-    return cuda_said(gather_launch(a, q->stream), "gather", e);
+    TRY(device_enter(c, "gather", e));
+    return CHOSEN(c, a, q, gather);
 }
 
 static size_t conv_workspace_cuda(const void *self, const struct op_conv *a)
@@ -413,6 +438,7 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     TRY(device_enter(c, "cannot open the gpu", e));
     TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot open the gpu", e));
     c->units = prop.multiProcessorCount;
+    c->limits = (struct launch_limits){c->units, prop.sharedMemPerBlockOptin};
     c->hopper = prop.major == 9 && opt->kernels != OPS_PORTABLE;
     c->unproven = opt->kernels != OPS_PROVEN;
     c->mma = prop.major >= 8;

@@ -11,6 +11,7 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/launch.h"
 
 enum { PLANS_MAX = 128 };
 
@@ -33,6 +34,7 @@ struct cuda {
     bool unproven; /* so are kernels that have still to pass the tests */
     int units;     /* multiprocessors */
     bool mma;      /* 8.0 and later */
+    struct launch_limits limits;
     cublasLtHandle_t blas;
     struct gemm_plan plans[PLANS_MAX];
     int n_plans;

@@ -14,6 +14,13 @@
 /* How many parts one kernel can carry in its arguments. */
 enum { LAUNCH_PARTS_MAX = 16 };
 
+/* What a device has: multiprocessors, and bytes of shared memory that a block can get.
+ */
+struct launch_limits {
+    int units;
+    size_t shared;
+};
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -69,6 +76,20 @@ cudaError_t conv_near_launch(const struct op_conv *a, int units, cudaStream_t st
 /* Norm of narrow bf16 rows into bf16, for what fits it. */
 bool norm_pixels_fits(const struct op_norm *a);
 cudaError_t norm_pixels_launch(const struct op_norm *a, cudaStream_t stream);
+
+/* The ops of a transformer block in its common types, for what fits each (wide.cuh). */
+#define WIDE_LAUNCHER(op)                                                        \
+    bool op##_wide_fits(const struct op_##op *a, const struct launch_limits *l); \
+    cudaError_t op##_wide_launch(const struct op_##op *a,                        \
+                                 const struct launch_limits *l, cudaStream_t stream)
+WIDE_LAUNCHER(residual);
+WIDE_LAUNCHER(act);
+WIDE_LAUNCHER(key_sum);
+WIDE_LAUNCHER(heads);
+WIDE_LAUNCHER(values);
+WIDE_LAUNCHER(gather);
+#undef WIDE_LAUNCHER
+
 /* At most LAUNCH_PARTS_MAX parts, and as many to add. */
 cudaError_t gather_launch(const struct op_gather *a, cudaStream_t stream);
 

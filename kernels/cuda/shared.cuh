@@ -18,6 +18,13 @@ static __device__ __forceinline__ void copy16(uint32_t to, const void *from, boo
                  : "memory");
 }
 
+static __device__ __forceinline__ void copy8(uint32_t to, const void *from, bool there)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from),
+                 "r"(there ? 8 : 0)
+                 : "memory");
+}
+
 static __device__ __forceinline__ void copy4(uint32_t to, const void *from, bool there)
 {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),

@@ -1,0 +1,351 @@
+/* wide_act.cu - GELU of raw bf16 products to e4m3 rows
+ *
+ * What act_kernel in norm.cu does for ACT_GELU_TANH, which it works out in double: here
+ * in fp32, with 2^-18 of relative error, and in double where that could matter.
+ *
+ * A code depends on it only where the range of what the value may be holds a point at
+ * which codes turn: both ends of the range are made to codes, and where these differ,
+ * about once in 5,000 values, the value is worked out in double. The scale of a row
+ * depends on the greatest value alone: those within 2^-15 of the greatest guess, mostly
+ * one per row, are worked out in double as well. So codes and scales are those of
+ * norm.cu.
+ *
+ *     gelu(x) = x / (1 + 2^z),  z = x (c0 + c1 x^2)
+ *
+ * One reciprocal serves two values: 1 / a = b / (a b). z is wrong by at most |z| 2^-23;
+ * beyond |z| = 30.5 a negative x gives the code of -0 at any scale, so the error is at
+ * most 30.5 ln(2) 2^-23 + 2^-22 for the exponential and 2^-22 for the rest: 2^-18.2.
+ * From x = -7.5 on downwards the guess stays as it is there, -4e-18.
+ *
+ * A block has two rows at a time, a thread columns 8 t .. 8 t + 7 of each half:
+ *
+ *     shared memory, of each thread its own      of the block
+ *     scale and bias of its columns              greatest guesses of each warp,
+ *     raw values of this pair and the next       greatest value
+ */
+#include "kernels/cuda/wide.cuh"
+
+enum { ROWS = 2, RUNS = 2, STAGES = 2, MOST = 896 };
+
+struct act_work {
+    const __nv_bfloat16 *x;
+    uint8_t *out;
+    float *out_scale;
+    int64_t x_stride, out_stride;
+    int rows, cols;
+    const float *row_scale, *col_scale, *bias;
+};
+
+/* ---- what is fetched ----------------------------------------------------------- */
+
+static __device__ __forceinline__ int run_at(int k)
+{
+    return (k * blockDim.x + threadIdx.x) * EIGHT;
+}
+
+/* Eight of run k of row r of a stage, this thread's. */
+static __device__ __forceinline__ uint4 *raw_at(uint4 *stage, int r, int k)
+{
+    return stage + (r * RUNS + k) * blockDim.x + threadIdx.x;
+}
+
+static __device__ __forceinline__ void pair_fetch(const struct act_work &a,
+                                                  uint4 *stage, int row)
+{
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+        for (int k = 0; k < RUNS; k++)
+            copy16(shared_at(raw_at(stage, r, k)),
+                   a.x + (row + r) * a.x_stride + run_at(k),
+                   row + r < a.rows && run_at(k) < a.cols);
+    }
+    copies_commit();
+}
+
+static __device__ __forceinline__ void scales_fetch(const struct act_work &a, int row,
+                                                    float (&scale)[ROWS])
+{
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+        scale[r] = a.row_scale ? a.row_scale[min(row + r, a.rows - 1)] : 1.0f;
+}
+
+/* Where scale and bias of run k lie. */
+struct columns {
+    float *scale, *bias;
+};
+
+static __device__ __forceinline__ struct columns columns_of(float *vectors, int k)
+{
+    float *at = vectors + 2 * k * EIGHT * blockDim.x;
+
+    return {at, at + EIGHT * blockDim.x};
+}
+
+static __device__ __forceinline__ void vectors_put(const struct act_work &a,
+                                                   float *vectors)
+{
+    for (int k = 0; k < RUNS; k++) {
+        struct columns c = columns_of(vectors, k);
+        int at = run_at(k) < a.cols ? run_at(k) : 0;
+
+        columns_store(c.scale, columns_fetch(a.col_scale, at, at + HALF, 1.0f));
+        columns_store(c.bias, columns_fetch(a.bias, at, at + HALF, -0.0f));
+    }
+}
+
+/* ---- the function -------------------------------------------------------------- */
+
+static __device__ __forceinline__ float exp2_guess(float z)
+{
+    float r;
+
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(z));
+    return r;
+}
+
+static __device__ __forceinline__ float inverse_guess(float v)
+{
+    float r;
+
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+    return r;
+}
+
+/* 1 + 2^z for an x that is at least -7.5. */
+static __device__ __forceinline__ float below(float x)
+{
+    const float c0 = -2.30220820f; /* -sqrt(8 / pi) log2(e) */
+    const float c1 = -0.10294324f; /* c0 * 0.044715 */
+
+    return 1.0f + exp2_guess(x * __fmaf_rn(c1, x * x, c0));
+}
+
+static __device__ __forceinline__ void gelu_guess(struct eight &e)
+{
+#pragma unroll
+    for (int i = 0; i < EIGHT; i += 2) {
+        float x = fmaxf(e.v[i], -7.5f), y = fmaxf(e.v[i + 1], -7.5f);
+        float a = below(x), b = below(y), r = inverse_guess(a * b);
+
+        e.v[i] = x * (r * b);
+        e.v[i + 1] = y * (r * a);
+    }
+}
+
+/* Value i of a thread's eight, in double. */
+static __device__ __noinline__ float gelu_exact(const uint4 *raw, float row,
+                                                const float *scale, const float *bias,
+                                                int i)
+{
+    int at = (i / HALF * blockDim.x + threadIdx.x) * HALF + i % HALF;
+    float x = __bfloat162float(((const __nv_bfloat16 *)raw)[i]);
+
+    return act_value(ACT_GELU_TANH, x * row * scale[at] + bias[at]);
+}
+
+/* ---- rows to codes ------------------------------------------------------------- */
+
+/* The greatest value among those of eight whose guess is near the greatest. */
+static __device__ __forceinline__ void top_settle(const struct eight &e, float cut,
+                                                  const uint4 *raw, float row,
+                                                  const struct columns &c,
+                                                  unsigned *top)
+{
+    uint32_t near = 0;
+
+#pragma unroll
+    for (int i = 0; i < EIGHT; i++)
+        near |= fabsf(e.v[i]) >= cut ? 1u << i : 0u;
+    for (; near; near &= near - 1) {
+        float v = gelu_exact(raw, row, c.scale, c.bias, __ffs((int)near) - 1);
+
+        atomicMax(top, __float_as_uint(fabsf(v)));
+    }
+}
+
+static __device__ __forceinline__ uint2 eight_scaled(const struct eight &e, float by)
+{
+    uint32_t two[4];
+
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        two[i] = e4m3_two(e.v[2 * i] * by, e.v[2 * i + 1] * by);
+    return make_uint2(two[0] | two[1] << 16, two[2] | two[3] << 16);
+}
+
+/* The codes of a word, four from value `first` on, where the bits of `differ` say so.
+ */
+static __device__ __forceinline__ uint32_t word_settle(uint32_t word, uint32_t differ,
+                                                       int first, const uint4 *raw,
+                                                       float row,
+                                                       const struct columns &c,
+                                                       const struct inverse &by)
+{
+    while (differ) {
+        int i = (__ffs((int)differ) - 1) / 8;
+        float v = gelu_exact(raw, row, c.scale, c.bias, first + i);
+        uint32_t code = e4m3_two(quotient_signed(v, by), 0.0f) & 0xffu;
+
+        word = (word & ~(0xffu << 8 * i)) | code << 8 * i;
+        differ &= ~(0xffu << 8 * i);
+    }
+    return word;
+}
+
+static __device__ __forceinline__ uint2 codes_of(const struct eight &e,
+                                                 const uint4 *raw, float row,
+                                                 const struct columns &c,
+                                                 const struct inverse &by)
+{
+    const float off = 0x1p-17f;
+    uint2 low = eight_scaled(e, by.near * (1.0f - off));
+    uint2 high = eight_scaled(e, by.near * (1.0f + off));
+
+    if (low.x == high.x && low.y == high.y)
+        return low;
+    return make_uint2(word_settle(low.x, low.x ^ high.x, 0, raw, row, c, by),
+                      word_settle(low.y, low.y ^ high.y, HALF, raw, row, c, by));
+}
+
+/* Guesses for a pair of rows, and the greatest of each row among this thread's. */
+static __device__ __forceinline__ void pair_guess(uint4 *stage, float *vectors,
+                                                  int cols,
+                                                  const float (&row_scale)[ROWS],
+                                                  struct eight (&v)[ROWS][RUNS],
+                                                  float (&top)[ROWS])
+{
+#pragma unroll
+    for (int k = 0; k < RUNS; k++) {
+        struct columns c = columns_of(vectors, k);
+        const struct eight scale = columns_load(c.scale), bias = columns_load(c.bias);
+
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            v[r][k] = eight_finish(eight_of(*raw_at(stage, r, k)), row_scale[r], scale,
+                                   bias);
+            gelu_guess(v[r][k]);
+            if (run_at(k) < cols)
+                top[r] = fmaxf(top[r], eight_top(v[r][k]));
+        }
+    }
+}
+
+/* ---- the kernel ---------------------------------------------------------------- */
+
+static __global__ void __launch_bounds__(MOST, 1)
+    act_wide_kernel(const __grid_constant__ struct act_work a)
+{
+    extern __shared__ __align__(16) char room[];
+    __shared__ float tops[ROWS][WARP];
+    __shared__ unsigned greatest[2][ROWS];
+    float *vectors = (float *)room, row_scale[ROWS];
+    uint4 *stages = (uint4 *)(vectors + 2 * RUNS * EIGHT * blockDim.x);
+    int step = (int)gridDim.x * ROWS, begin = (int)blockIdx.x * ROWS, odd = 0;
+
+    vectors_put(a, vectors);
+    if (threadIdx.x < ROWS)
+        greatest[0][threadIdx.x] = 0;
+    pair_fetch(a, stages, begin);
+    scales_fetch(a, begin, row_scale);
+    for (int at = begin; at < a.rows; at += step) {
+        uint4 *stage = stages + odd * ROWS * RUNS * blockDim.x;
+        float top[ROWS] = {}, mine[ROWS], next_scale[ROWS];
+        struct eight v[ROWS][RUNS];
+
+        pair_fetch(a, stages + (odd ^ 1) * ROWS * RUNS * blockDim.x, at + step);
+        scales_fetch(a, at + step, next_scale);
+        copies_wait<STAGES - 1>();
+        pair_guess(stage, vectors, a.cols, row_scale, v, top);
+        for (int r = 0; r < ROWS; r++)
+            mine[r] = top[r];
+        block_tops<ROWS>(top, tops);
+        if (threadIdx.x < ROWS)
+            greatest[odd ^ 1][threadIdx.x] = 0;
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            float cut = top[r] * (1.0f - 0x1p-15f);
+
+            if (mine[r] < cut || mine[r] == 0.0f)
+                continue;
+#pragma unroll
+            for (int k = 0; k < RUNS; k++) {
+                if (run_at(k) < a.cols)
+                    top_settle(v[r][k], cut, raw_at(stage, r, k), row_scale[r],
+                               columns_of(vectors, k), &greatest[odd][r]);
+            }
+        }
+        __syncthreads();
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            struct inverse by = inverse_of<false>(__uint_as_float(greatest[odd][r]));
+
+            if (at + r >= a.rows)
+                continue;
+            if (threadIdx.x == 0)
+                a.out_scale[at + r] = by.scale;
+#pragma unroll
+            for (int k = 0; k < RUNS; k++) {
+                if (run_at(k) < a.cols)
+                    *(uint2 *)(a.out + (at + r) * a.out_stride + run_at(k)) = codes_of(
+                        v[r][k], raw_at(stage, r, k), row_scale[r],
+                        columns_of(vectors, k), by);
+            }
+        }
+        for (int r = 0; r < ROWS; r++)
+            row_scale[r] = next_scale[r];
+        odd ^= 1;
+    }
+}
+
+/* ---- launching ----------------------------------------------------------------- */
+
+static int threads_of(int64_t cols)
+{
+    int64_t each = (cols + RUNS * EIGHT - 1) / (RUNS * EIGHT);
+
+    return (int)((each + WARP - 1) / WARP * WARP);
+}
+
+static size_t room_of(int64_t cols)
+{
+    return (size_t)threads_of(cols) * RUNS * EIGHT *
+           (2 * sizeof(float) + STAGES * ROWS * sizeof(__nv_bfloat16));
+}
+
+extern "C" bool act_wide_fits(const struct op_act *a, const struct launch_limits *l)
+{
+    int64_t cols = a->x->shape[1];
+
+    return a->act == ACT_GELU_TANH && !a->gated && a->x->dtype == DT_BF16 &&
+           a->out->dtype == DT_E4M3 && cols % EIGHT == 0 && cols >= 1024 &&
+           cols <= RUNS * EIGHT * MOST && room_of(cols) + 1024 <= l->shared &&
+           a->x->shape[0] < (int64_t)1 << 30 && wide_aligned(a->x, EIGHT) &&
+           wide_aligned(a->out, EIGHT);
+}
+
+extern "C" cudaError_t act_wide_launch(const struct op_act *a,
+                                       const struct launch_limits *l,
+                                       cudaStream_t stream)
+{
+    struct act_work w = {(const __nv_bfloat16 *)a->x->data,
+                         (uint8_t *)a->out->data,
+                         a->out->scales.data,
+                         a->x->stride[0],
+                         a->out->stride[0],
+                         (int)a->x->shape[0],
+                         (int)a->x->shape[1],
+                         a->x->pending.row_scale,
+                         a->x->pending.col_scale,
+                         a->x->pending.bias};
+    int threads = threads_of(w.cols);
+    unsigned blocks;
+    cudaError_t st = wide_grid(act_wide_kernel, threads, room_of(w.cols),
+                               (w.rows + ROWS - 1) / ROWS, l, &blocks);
+
+    if (st != cudaSuccess)
+        return st;
+    act_wide_kernel<<<blocks, threads, room_of(w.cols), stream>>>(w);
+    return cudaGetLastError();
+}
