@@ -9,7 +9,7 @@
 
 #include "kernels/base/rng.h"
 
-enum { POOL_MAX = 4096, ROWS_MAX = 512 };
+enum { POOL_MAX = 4096, ROWS_MAX = 2048 };
 
 static struct {
     void *host[POOL_MAX], *dev[POOL_MAX];

@@ -37,6 +37,9 @@ struct pair {
 /* test_rest_gpu.c */
 void rest_all(struct rig *r);
 
+/* test_wide_gpu.c, of a rig opened as OPS_ALL */
+void wide_all(struct rig *r);
+
 /* Stored weights to codes. */
 void quantise_all(struct rig *r);
 

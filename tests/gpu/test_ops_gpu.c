@@ -594,6 +594,9 @@ int main(int argc, char **argv)
     attention_all(&r);
     matrix_attention_all(&r);
     quantise_all(&r);
+    rows_all(&r);
+    heads_all(&r);
+    wide_all(&r);
     rig_close(&r);
     failed = table_print();
     return failed ? 1 : 0;
