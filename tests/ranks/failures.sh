@@ -55,6 +55,22 @@ ranks 3 generate "${JOB[@]}" --model short
 once "short model" 3 "framefleet: "
 gone "short model"
 
+# A weight that is infinite, found by the rank that reads it.
+cp -r wan endless
+tensors=$(ls endless/*.safetensors | head -1)
+header=$(od -An -N8 -tu8 "$tensors" | tr -d ' ')
+at=$(head -c $((header + 8)) "$tensors" |
+    sed 's/.*"blocks.1.self_attn.q.weight":{[^}]*"data_offsets":\[\([0-9]*\),.*/\1/')
+printf '\x80\x7f' | dd of="$tensors" bs=1 seek=$((8 + header + at + 400)) conv=notrunc \
+    2>"$root/err"
+for how in "node host" "node device" "each host" "once device"; do
+    ranks 3 generate "${JOB[@]}" --model endless --precision fp8 \
+        --read_weights "${how% *}" --convert_weights "${how#* }"
+    once "infinite weight, $how" 3 "tensor 'blocks.1.self_attn.q.weight': row 2 is not finite"
+    no_hang "infinite weight, $how" "$seconds"
+    gone "infinite weight, $how"
+done
+
 ranks 3 generate "${JOB[@]}" --mesh g2u2
 once "impossible mesh" 2 "nearest are "
 SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0 run generate "${JOB[@]}"
