@@ -59,9 +59,10 @@ enum status devices_check(struct world *w, const char *name, int visible, struct
 }
 
 enum status devices_open(struct world *w, const char *backend, int threads,
-                         struct ops **out, bool *hidden, struct err *e)
+                         const char *algorithms, struct ops **out, bool *hidden,
+                         struct err *e)
 {
-    struct ops_options opt = {.threads = threads};
+    struct ops_options opt = {.threads = threads, .algorithms = algorithms};
     int visible;
 
     TRY(ops_devices(backend, &visible, e));

@@ -36,6 +36,12 @@ struct backend {
     enum status (*event_wait)(void *self, struct event *ev, struct err *e);
     enum status (*copy)(void *self, struct queue *q, const struct tensor *dst,
                         const struct tensor *src, struct err *e);
+    /* NULL, both: there is one way. */
+    enum status (*linear_ways)(void *self, const struct op_linear *a,
+                               struct linear_way *ways, int most, int *n,
+                               struct err *e);
+    enum status (*linear_take)(void *self, const struct op_linear *a,
+                               const struct linear_way *way, struct err *e);
     size_t (*linear_workspace)(const void *self, const struct op_linear *a);
     size_t (*conv_workspace)(const void *self, const struct op_conv *a);
     size_t (*attention_workspace)(const void *self, const struct op_attention *a);

@@ -227,6 +227,26 @@ enum status ops_copy(struct ops *ops, struct queue *q, const struct tensor *dst,
     return ops->watcher->end(ops->watcher->self, q, "copy", &seen, e);
 }
 
+/* ---- ways of products ------------------------------------------------------------ */
+
+enum status ops_linear_ways(struct ops *ops, const struct op_linear *a,
+                            struct linear_way *ways, int most, int *n, struct err *e)
+{
+    *n = 0;
+    if (!ops->backend->linear_ways)
+        return ST_OK;
+    return ops->backend->linear_ways(ops->self, a, ways, most, n, e);
+}
+
+enum status ops_linear_take(struct ops *ops, const struct op_linear *a,
+                            const struct linear_way *way, struct err *e)
+{
+    if (!ops->backend->linear_take)
+        return err_set(e, ST_INPUT, "backend '%s' has one way of a product",
+                       ops_facts(ops)->name);
+    return ops->backend->linear_take(ops->self, a, way, e);
+}
+
 /* ---- planning -------------------------------------------------------------------- */
 
 size_t ops_linear_workspace(const struct ops *ops, const struct op_linear *a)

@@ -56,8 +56,10 @@ enum ops_kernels {
 };
 
 struct ops_options {
-    int threads; /* worker threads of a CPU backend, 0: all cores */
-    int device;  /* device index of a GPU backend */
+    int threads;            /* worker threads of a CPU backend, 0: all cores */
+    int device;             /* device index of a GPU backend */
+    const char *algorithms; /* file of a GPU backend's ways of products; "": none, but
+                             * there is a choice; NULL: the one way that is proven */
     enum ops_kernels kernels;
 };
 
@@ -152,6 +154,24 @@ struct op_linear {
 size_t ops_linear_workspace(const struct ops *ops, const struct op_linear *a);
 enum status ops_linear(struct ops *ops, struct queue *q, const struct op_linear *a,
                        struct err *e);
+
+/* One of the ways that a backend knows to work out a product. */
+enum { LINEAR_WAY_BYTES = 256, LINEAR_ABOUT_BYTES = 96 };
+struct linear_way {
+    char text[LINEAR_WAY_BYTES];    /* what ops_linear_take wants to know, one line */
+    char about[LINEAR_ABOUT_BYTES]; /* for people */
+};
+
+/* Ways for products of `a`'s types and [d,k], whatever number of rows; the first is the
+ * one that ops_linear takes. *n: how many of them, `most` or less; 0: there is no
+ * choice. Only set-up code calls these (settle.h). */
+enum status ops_linear_ways(struct ops *ops, const struct op_linear *a,
+                            struct linear_way *ways, int most, int *n, struct err *e);
+
+/* Take this way for them from now on. One that is not for this product, or that the
+ * device does not run, is ST_INPUT. */
+enum status ops_linear_take(struct ops *ops, const struct op_linear *a,
+                            const struct linear_way *way, struct err *e);
 
 /* Convolution over time, height and width, channels last, cross-correlation as in the
  * frameworks: y[t,h,w,o] = bias[o] + sum x[t',h',w',c] * weight[o,kt,kh,kw,c].

@@ -68,8 +68,8 @@ static enum status bench_open(struct bench *b, const struct bench_options *o,
     b->r->rank = calloc((size_t)world_facts(b->world)->size, sizeof(*b->r->rank));
     if (!b->r->rank)
         return err_set(e, ST_RESOURCE, "out of memory: ranks");
-    TRY(devices_open(b->world, o->engine.backend, threads_of(&o->engine), &b->ops,
-                     &hidden, e));
+    TRY(devices_open(b->world, o->engine.backend, threads_of(&o->engine),
+                     o->engine.algorithms, &b->ops, &hidden, e));
     result_describe(b);
     return ST_OK;
 }

@@ -33,6 +33,7 @@
 #include "engine/config.h"
 #include "engine/weights/weights.h"
 #include "kernels/ops.h"
+#include "kernels/settle.h"
 
 struct dit_precision {
     enum dtype operand; /* inputs of the block products: F32, BF16, E4M3 or I8 */
@@ -59,5 +60,11 @@ enum status dit_create(const struct dit_config *config,
                        const struct dit_precision *precision, struct weights *weights,
                        struct ops *ops, struct dit **out, struct err *e);
 void dit_destroy(struct dit *m);
+
+/* Settle how the products of blocks are worked out, and prove that no row of them
+ * depends on how many there are (kernels/settle.h). `note`: "", or one line to be
+ * shown. Set-up code: allocates for a moment, and waits. The weights must be loaded. */
+enum status dit_settle(const struct dit *m, char note[SETTLE_NOTE_BYTES],
+                       struct err *e);
 
 #endif

@@ -64,6 +64,7 @@ struct engine_options {
     int model_kind;    /* 0: as the model folder says, 1: plain, 2: diffusion forcing */
     int64_t threads;   /* 0: all cores */
     int64_t vae_chunk; /* latent frames decoded at once */
+    char *algorithms;  /* file of `bench --tune`, for a GPU; NULL: the program's own */
     char *vae_tile;    /* "auto", "0" or "WxH" (cut.h); NULL: auto */
     double memory_limit; /* GiB that a plan may take; 0: what is free */
     bool no_text;        /* every job brings its text rows: no text encoder is needed */

@@ -60,7 +60,8 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
     if (opt->no_text)
         model.without = 1u << MODEL_TEXT | 1u << MODEL_TOKENIZER;
 
-    TRY(devices_open(opt->world, opt->backend, threads_of(opt), &p->ops, &hidden, e));
+    TRY(devices_open(opt->world, opt->backend, threads_of(opt), opt->algorithms,
+                     &p->ops, &hidden, e));
     reading_init(&p->reading, opt, p->ops);
     TRY(model_open(opt->model, &model, &p->model, e));
     p->precision = choice->dit;
@@ -173,6 +174,19 @@ static enum status digests_take(struct pipeline *p, struct err *e)
     return weights_digest(stores, n, p->digest, e);
 }
 
+static enum status dit_make(struct pipeline *p, const struct pipeline_events *events,
+                            struct err *e)
+{
+    char note[SETTLE_NOTE_BYTES];
+
+    TRY(dit_create(model_dit(p->model), p->precision, p->store[MODEL_DIT], p->ops,
+                   &p->dit, e));
+    TRY(dit_settle(p->dit, note, e));
+    if (note[0] && events->note && world_facts(p->world)->rank == 0)
+        events->note(events->ctx, "products", note);
+    return ST_OK;
+}
+
 enum status pipeline_load(struct pipeline *p, bool text,
                           const struct pipeline_events *events, struct err *e)
 {
@@ -190,8 +204,7 @@ enum status pipeline_load(struct pipeline *p, bool text,
     if (n)
         TRY(digests_take(p, e));
     if (!p->dit)
-        TRY(dit_create(model_dit(p->model), p->precision, p->store[MODEL_DIT], p->ops,
-                       &p->dit, e));
+        TRY(dit_make(p, events, e));
     if (!p->vae && p->loaded[MODEL_VAE])
         TRY(vae_create(model_vae(p->model), p->store[MODEL_VAE], p->ops, &p->vae, e));
     return ST_OK;

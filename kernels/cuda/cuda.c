@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "kernels/base/clock.h"
@@ -370,6 +371,7 @@ static void cuda_close(void *self)
     struct cuda *c = self;
 
     cublasLtDestroy(c->blas);
+    algo_table_release(&c->algos);
     free(c);
 }
 
@@ -394,6 +396,8 @@ static const struct backend cuda_backend = {
     .event_await = cuda_event_await,
     .event_wait = cuda_event_wait,
     .copy = copy_cuda,
+    .linear_ways = linear_ways_cuda,
+    .linear_take = linear_take_cuda,
     .linear_workspace = linear_workspace_cuda,
     .conv_workspace = conv_workspace_cuda,
     .attention_workspace = attention_workspace_cuda,
@@ -439,16 +443,41 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot open the gpu", e));
     c->units = prop.multiProcessorCount;
     c->limits = (struct launch_limits){c->units, prop.sharedMemPerBlockOptin};
+    c->arch = prop.major * 10 + prop.minor;
     c->hopper = prop.major == 9 && opt->kernels != OPS_PORTABLE;
     c->unproven = opt->kernels != OPS_PROVEN;
     c->mma = prop.major >= 8;
+    c->chooses = c->unproven || opt->algorithms;
     device_name(&prop.uuid, c->name);
     c->table = cuda_backend;
     c->table.facts.device = c->name;
     c->table.facts.busy_tokens = busy_rows(c->units);
     c->table.facts.loads = c->unproven;
-    snprintf(out->machine, sizeof(out->machine), "%.26s, cublasLt %zu", prop.name,
+    snprintf(out->machine, sizeof(out->machine), "%.24s, cublasLt %zu", prop.name,
              cublasLtGetVersion());
+    return ST_OK;
+}
+
+/* The program's own table, and the file of the launch, which the name of what computes
+ * tells apart: its rows make other bytes. */
+static enum status algorithms_open(struct cuda *c, const struct ops_options *opt,
+                                   struct ops *out, struct err *e)
+{
+    size_t at = strlen(out->machine);
+    uint32_t mark = 2166136261u;
+
+    TRY(algo_table_add(&c->algos, algo_shipped, "of the program", e));
+    if (!opt->algorithms || !opt->algorithms[0])
+        return ST_OK;
+    TRY(algo_table_read(&c->algos, opt->algorithms, e));
+    for (int i = 0; i < c->algos.count; i++) {
+        for (int k = 0; k < ALGO_WORDS; k++) {
+            uint64_t word = c->algos.row[i].word[k];
+
+            mark = (mark ^ (uint32_t)(word ^ word >> 32)) * 16777619u;
+        }
+    }
+    snprintf(out->machine + at, sizeof(out->machine) - at, " %04x", mark >> 16);
     return ST_OK;
 }
 
@@ -461,6 +490,7 @@ enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err
         return err_set(e, ST_RESOURCE, "no memory for the cuda backend");
     c->device = opt->device;
     TRY_GOTO(st, device_facts(c, opt, out, e), err_free);
+    TRY_GOTO(st, algorithms_open(c, opt, out, e), err_free);
     if (cublasLtCreate(&c->blas) != CUBLAS_STATUS_SUCCESS) {
         st = err_set(e, ST_DEVICE, "cannot open cuBLASLt on gpu %d", c->device);
         goto err_free;
@@ -470,6 +500,7 @@ enum status cuda_open(const struct ops_options *opt, struct ops *out, struct err
     return ST_OK;
 
 err_free:
+    algo_table_release(&c->algos);
     free(c);
     return st;
 }

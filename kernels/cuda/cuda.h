@@ -11,6 +11,7 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/algos.h"
 #include "kernels/cuda/launch.h"
 
 enum { PLANS_MAX = 128 };
@@ -36,6 +37,9 @@ struct cuda {
     bool mma;      /* 8.0 and later */
     struct launch_limits limits;
     cublasLtHandle_t blas;
+    bool chooses; /* between algorithms of products; off until a GPU has shown it */
+    int arch;     /* compute capability, major * 10 + minor */
+    struct algo_table algos;
     struct gemm_plan plans[PLANS_MAX];
     int n_plans;
 };
@@ -81,6 +85,10 @@ enum status copy_cuda(void *self, struct queue *q, const struct tensor *dst,
 enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,
                         struct err *e);
 size_t linear_workspace_cuda(const void *self, const struct op_linear *a);
+enum status linear_ways_cuda(void *self, const struct op_linear *a,
+                             struct linear_way *ways, int most, int *n, struct err *e);
+enum status linear_take_cuda(void *self, const struct op_linear *a,
+                             const struct linear_way *way, struct err *e);
 
 /* attention_wide.c */
 bool attention_wide_fits(const struct op_attention *a);

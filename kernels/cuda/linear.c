@@ -1,29 +1,18 @@
 /* linear.c - matrix products: cuBLASLt where it fits, the plain kernel elsewhere
  *
- * cuBLASLt sees column-major matrices: w [d,k] is a k x d matrix to be transposed, x a
- * k x s matrix, and y comes out as d x s. Both factors have one type: e4m3, i8 (sums
- * are i32), bf16 or f32 without TF32. A float factor of another type is first cast, in
+ * What cuBLASLt is asked for (gemm.h) is the raw product of two factors of one type:
+ * unit scales, fp32 sums (i32 of i8). A float factor of another type is first cast, in
  * the workspace, to the narrower of bf16 and f32 that holds both exactly; a weight that
  * is large then, as many columns of y at a time as fit. Rows must begin at multiples of
  * 16 elements (f32: of 4).
  *
- * The product is raw: unit scales, fp32 sums. Scales and bias are left pending, or
- * applied by a small kernel from sums in the workspace, so there is one rounding in
- * both cases.
- *
- * The algorithm is asked for once per types and [N, K], with a fixed number of rows, no
- * split of K, and used for any number of rows: a row's bytes do not depend on how many
- * rows there are.
+ * Scales and bias are left pending, or applied by a small kernel from sums in the
+ * workspace, so there is one rounding in both cases.
  */
-#include <string.h>
-
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/launch.h"
 
-enum { PLAN_ROWS = 4096 };
-
-static const size_t blas_bytes = (size_t)32 << 20; /* cuBLASLt's own workspace */
-static const size_t cast_most = (size_t)64 << 20;  /* of a weight that is cast */
+static const size_t cast_most = (size_t)64 << 20; /* of a weight that is cast */
 
 /* ---- what goes where ----------------------------------------------------------- */
 
@@ -125,177 +114,8 @@ size_t linear_workspace_cuda(const void *self, const struct op_linear *a)
     (void)self;
     if (!fits_blas(a))
         return 0;
-    return blas_bytes + sums_bytes(a) + cast_bytes(a->x, type) +
+    return GEMM_BYTES + sums_bytes(a) + cast_bytes(a->x, type) +
            weight_bytes(a->w, type);
-}
-
-/* ---- cuBLASLt ------------------------------------------------------------------ */
-
-/* The descriptions of one product. */
-struct gemm {
-    cublasLtMatmulDesc_t op;
-    cublasLtMatrixLayout_t w, x, y;
-};
-
-static cudaDataType_t blas_type(enum dtype dt)
-{
-    switch (dt) {
-    case DT_F32:
-        return CUDA_R_32F;
-    case DT_BF16:
-        return CUDA_R_16BF;
-    case DT_I8:
-        return CUDA_R_8I;
-    case DT_I32:
-        return CUDA_R_32I;
-    default:
-        return CUDA_R_8F_E4M3;
-    }
-}
-
-static enum status blas_said(cublasStatus_t code, struct err *e)
-{
-    if (code == CUBLAS_STATUS_SUCCESS)
-        return ST_OK;
-    return err_set(e, ST_DEVICE, "linear: cuBLASLt: %s", cublasLtGetStatusString(code));
-}
-
-static void gemm_release(struct gemm *g)
-{
-    cublasLtMatrixLayoutDestroy(g->y);
-    cublasLtMatrixLayoutDestroy(g->x);
-    cublasLtMatrixLayoutDestroy(g->w);
-    cublasLtMatmulDescDestroy(g->op);
-}
-
-/* Describe a product of `rows` rows into y_type rows `y_stride` apart. */
-static enum status gemm_init(struct gemm *g, const struct op_linear *a, int64_t rows,
-                             enum dtype y_type, int64_t y_stride, struct err *e)
-{
-    cublasOperation_t turn = CUBLAS_OP_T;
-    uint64_t k = (uint64_t)a->x->shape[1], d = (uint64_t)a->w->shape[0];
-    bool whole = a->x->dtype == DT_I8;
-    cublasStatus_t st;
-
-    memset(g, 0, sizeof(*g));
-    st = cublasLtMatmulDescCreate(&g->op,
-                                  whole ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F,
-                                  whole ? CUDA_R_32I : CUDA_R_32F);
-    if (st == CUBLAS_STATUS_SUCCESS)
-        st = cublasLtMatmulDescSetAttribute(g->op, CUBLASLT_MATMUL_DESC_TRANSA, &turn,
-                                            sizeof(turn));
-    if (st == CUBLAS_STATUS_SUCCESS)
-        st = cublasLtMatrixLayoutCreate(&g->w, blas_type(a->w->dtype), k, d,
-                                        a->w->stride[0]);
-    if (st == CUBLAS_STATUS_SUCCESS)
-        st = cublasLtMatrixLayoutCreate(&g->x, blas_type(a->x->dtype), k,
-                                        (uint64_t)rows, a->x->stride[0]);
-    if (st == CUBLAS_STATUS_SUCCESS)
-        st = cublasLtMatrixLayoutCreate(&g->y, blas_type(y_type), d, (uint64_t)rows,
-                                        y_stride);
-    if (st != CUBLAS_STATUS_SUCCESS)
-        gemm_release(g);
-    return blas_said(st, e);
-}
-
-/* What an algorithm must not need: a split of K, more than 16-byte alignment. */
-static cublasStatus_t preference_fill(cublasLtMatmulPreference_t pref)
-{
-    static const cublasLtMatmulPreferenceAttributes_t aligned[] = {
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
-    };
-    const uint32_t whole = CUBLASLT_REDUCTION_SCHEME_NONE, sixteen = 16;
-    cublasStatus_t st = cublasLtMatmulPreferenceSetAttribute(
-        pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &blas_bytes,
-        sizeof(blas_bytes));
-
-    if (st == CUBLAS_STATUS_SUCCESS)
-        st = cublasLtMatmulPreferenceSetAttribute(
-            pref, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &whole, sizeof(whole));
-    for (int i = 0; i < 4 && st == CUBLAS_STATUS_SUCCESS; i++)
-        st = cublasLtMatmulPreferenceSetAttribute(pref, aligned[i], &sixteen,
-                                                  sizeof(sixteen));
-    return st;
-}
-
-static enum status algo_ask(struct cuda *c, const struct gemm *g,
-                            cublasLtMatmulAlgo_t *algo, struct err *e)
-{
-    cublasLtMatmulPreference_t pref;
-    cublasLtMatmulHeuristicResult_t found;
-    cublasStatus_t st;
-    int n = 0;
-
-    TRY(blas_said(cublasLtMatmulPreferenceCreate(&pref), e));
-    st = preference_fill(pref);
-    if (st == CUBLAS_STATUS_SUCCESS)
-        st = cublasLtMatmulAlgoGetHeuristic(c->blas, g->op, g->w, g->x, g->y, g->y,
-                                            pref, 1, &found, &n);
-    cublasLtMatmulPreferenceDestroy(pref);
-    TRY(blas_said(st, e));
-    if (n == 0)
-        return err_set(e, ST_DEVICE,
-                       "linear: cuBLASLt has no algorithm for the product");
-    *algo = found.algo;
-    return ST_OK;
-}
-
-/* The algorithm for these types and [N, K]; asked for once. */
-static enum status algo_find(struct cuda *c, const struct op_linear *a, enum dtype y,
-                             cublasLtMatmulAlgo_t *algo, struct err *e)
-{
-    struct gemm_plan p = {.x = a->x->dtype, .y = y};
-    struct gemm g;
-    enum status st;
-
-    p.d = a->w->shape[0];
-    p.k = a->x->shape[1];
-    for (int i = 0; i < c->n_plans; i++) {
-        const struct gemm_plan *have = &c->plans[i];
-
-        if (have->x == p.x && have->y == p.y && have->d == p.d && have->k == p.k) {
-            *algo = have->algo;
-            return ST_OK;
-        }
-    }
-    TRY(gemm_init(&g, a, PLAN_ROWS, y, p.d, e));
-    st = algo_ask(c, &g, &p.algo, e);
-    gemm_release(&g);
-    TRY(st);
-    if (c->n_plans < PLANS_MAX)
-        c->plans[c->n_plans++] = p;
-    *algo = p.algo;
-    return ST_OK;
-}
-
-/* Where sums go. */
-struct target {
-    char *data;
-    enum dtype type;
-    int64_t stride;
-};
-
-static enum status gemm_put(struct cuda *c, struct queue *q, const struct op_linear *a,
-                            const struct target *y, struct err *e)
-{
-    const float one = 1.0f, zero = 0.0f;
-    const int32_t whole_one = 1, whole_zero = 0;
-    bool whole = a->x->dtype == DT_I8;
-    cublasLtMatmulAlgo_t algo;
-    cublasStatus_t st;
-    struct gemm g;
-
-    TRY(algo_find(c, a, y->type, &algo, e));
-    TRY(gemm_init(&g, a, a->x->shape[0], y->type, y->stride, e));
-    st = cublasLtMatmul(c->blas, g.op, whole ? (const void *)&whole_one : &one,
-                        a->w->data, g.w, a->x->data, g.x,
-                        whole ? (const void *)&whole_zero : &zero, y->data, g.y,
-                        y->data, g.y, &algo, q->workspace, blas_bytes, q->stream);
-    gemm_release(&g);
-    return blas_said(st, e);
 }
 
 /* ---- the op -------------------------------------------------------------------- */
@@ -326,12 +146,12 @@ static enum status factor_cast(struct queue *q, const struct tensor *t, enum dty
 
 /* Raw sums of x, which has the type of the product, and of all of w. */
 static enum status sums_put(struct cuda *c, struct queue *q, const struct op_linear *a,
-                            char *room, const struct target *y, struct err *e)
+                            char *room, const struct gemm_sums *y, struct err *e)
 {
     int64_t d = a->w->shape[0], n = columns_at_once(a->w, a->x->dtype);
     struct op_linear one = *a;
     struct tensor w, part;
-    struct target to = *y;
+    struct gemm_sums to = *y;
 
     for (int64_t i = 0; i < d; i += n) {
         part = tensor_slice(a->w, 0, i, d - i < n ? d - i : n);
@@ -362,9 +182,9 @@ static enum status blas_run(struct cuda *c, struct queue *q, const struct op_lin
                             struct err *e)
 {
     size_t bytes = linear_workspace_cuda(c, a);
-    char *sums = q->workspace + blas_bytes, *room = sums + sums_bytes(a);
+    char *sums = q->workspace + GEMM_BYTES, *room = sums + sums_bytes(a);
     enum dtype type = factor_type(a);
-    struct target y = {a->y->data, a->y->dtype, a->y->stride[0]};
+    struct gemm_sums y = {a->y->data, a->y->dtype, a->y->stride[0]};
     struct op_linear one = *a;
     struct tensor x;
 
@@ -382,6 +202,43 @@ static enum status blas_run(struct cuda *c, struct queue *q, const struct op_lin
     y.stride = a->y->shape[1];
     TRY(sums_put(c, q, &one, room, &y, e));
     return sums_finish(q, &one, y.data, e);
+}
+
+/* What cuBLASLt is asked for, or false: nothing, or not for all of w at once. */
+static bool product_of(const struct op_linear *a, struct gemm_sums *y)
+{
+    enum dtype type = factor_type(a);
+    bool finish = needs_finish(a);
+
+    *y = (struct gemm_sums){NULL, a->y->dtype, a->y->stride[0]};
+    if (finish)
+        *y = (struct gemm_sums){NULL, type == DT_I8 ? DT_I32 : DT_F32, a->y->shape[1]};
+    return fits_blas(a) && a->x->dtype == type && a->w->dtype == type;
+}
+
+enum status linear_ways_cuda(void *self, const struct op_linear *a,
+                             struct linear_way *ways, int most, int *n, struct err *e)
+{
+    struct cuda *c = self;
+    struct gemm_sums y;
+
+    *n = 0;
+    if (!c->chooses || !product_of(a, &y))
+        return ST_OK;
+    TRY(device_enter(c, "linear", e));
+    return gemm_ways(c, a, &y, ways, most, n, e);
+}
+
+enum status linear_take_cuda(void *self, const struct op_linear *a,
+                             const struct linear_way *way, struct err *e)
+{
+    struct cuda *c = self;
+    struct gemm_sums y;
+
+    if (!product_of(a, &y))
+        return err_set(e, ST_INPUT, "linear: no choice of algorithms for the product");
+    TRY(device_enter(c, "linear", e));
+    return gemm_take(c, a, &y, way, e);
 }
 
 enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,

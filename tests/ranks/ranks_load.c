@@ -301,7 +301,7 @@ int main(int argc, char **argv)
     bool hidden;
 
     CHECK_OK(world_open(&l.world, &e));
-    CHECK_OK(devices_open(l.world, fails ? "cpu" : how, 1, &l.ops, &hidden, &e));
+    CHECK_OK(devices_open(l.world, fails ? "cpu" : how, 1, NULL, &l.ops, &hidden, &e));
     CHECK_OK(comm_open_over(world_comm(l.world), l.ops, &l.ranks, &e));
     CHECK_OK(ops_queue_open(l.ops, NULL, 0, &l.queue, &e));
     if (fails)
