@@ -2,14 +2,18 @@
 # quickstart.sh - from a fresh clone to a first video, on any machine, with one command
 #
 # Installs what is missing, builds the program for the CPU (and for CUDA if its compiler
-# is here), makes the small random demonstration model and generates demo.mp4 with it. A
-# second run finds everything done and only says where the video is.
+# is here) and generates demo.mp4 on two ranks, with the trained demonstration model or,
+# where its weights are not there, with a random one of the same kind; demo.png shows
+# frames of it. A second run finds everything done and only says where the video is.
+# TRAINED=FOLDER takes a trained model from there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=build/cpu/bin
-model=build/demo-model
+random=build/demo-model
+trained=${TRAINED:-tests/demo-model/trained}
 video=demo.mp4
+picture=demo.png
 
 build()
 {
@@ -22,36 +26,60 @@ build()
     fi
 }
 
-# The model is made anew only when the program that makes it has changed.
-make_model()
+# What the trained model knows is in tests/demo-model/README.md.
+model_choose()
 {
-    if [ "$model/made" -nt "$bin/make_demo_model" ]; then
+    if [ -f "$trained/config.json" ]; then
+        model=$trained
+        newest=$trained/config.json
+        shows="It shows what the prompt says."
+        job=(--prompt "a large red star moving to the right on a navy background"
+            --negative_prompt "" --fps 16 --num_frames 33 --inference_steps 30
+            --guidance_scale 4 --shift 3)
+    else
+        make_random
+        model=$random
+        newest=$random/made
+        shows="The model is random: it shows moving colours, not a boat."
+        job=(--prompt "a small boat on a calm lake at sunrise" --num_frames 17
+            --inference_steps 8)
+    fi
+}
+
+# The random model is made anew only when the program that makes it has changed.
+make_random()
+{
+    if [ "$random/made" -nt "$bin/make_demo_model" ]; then
         return
     fi
-    rm -rf "$model"
-    "$bin/make_demo_model" "$model"
-    touch "$model/made"
+    rm -rf "$random"
+    "$bin/make_demo_model" "$random"
+    touch "$random/made"
 }
 
 # The video is made anew only when the program or the model has changed.
 make_video()
 {
-    if [ "$video" -nt "$bin/framefleet" ] && [ "$video" -nt "$model/made" ]; then
+    local ranks=(mpirun -q -n 2 --oversubscribe --bind-to none)
+    local threads=$((($(nproc) + 1) / 2))
+
+    if [ "$picture" -nt "$bin/framefleet" ] && [ "$picture" -nt "$newest" ]; then
         return
     fi
-    "$bin/framefleet" generate --model "$model" --output "$video" --force \
-        --prompt "a small boat on a calm lake at sunrise" \
-        --size 128x128 --num_frames 17 --inference_steps 8 --seed 7
+    [ "$(id -u)" -ne 0 ] || ranks+=(--allow-run-as-root)
+    "${ranks[@]}" "$bin/framefleet" generate --model "$model" --output "$video" --force \
+        --size 128x128 --seed 7 --threads "$threads" "${job[@]}"
+    "$bin/framefleet" sheet "$video" "$picture" --columns 6 --force
 }
 
 build
-make_model
+model_choose
 make_video
 cat <<END
 
 Your first video: $PWD/$video
+Six of its frames: $PWD/$picture
 Look at it with any player (mpv, vlc, a browser): xdg-open $video
-The demonstration model is random: the video shows moving colours, not a boat. Put a
-real model's folder after --model to change that; ./$bin/framefleet generate --help
-lists the options.
+$shows Put the folder of another model
+after --model to change that; ./$bin/framefleet generate --help lists the options.
 END

@@ -81,7 +81,8 @@ judge()
         echo "== four segments that share $overlap frames, judged from the last one on"
         FROM=$((17 + 2 * (17 - overlap))) KEEP=$state/long-$overlap $quality "$bin" \
             "$model" 200 "$count" --num_frames $((17 + 3 * (17 - overlap))) \
-            --base_num_frames 17 --overlap_history $overlap --addnoise_condition 20 \
+            --model_kind df --base_num_frames 17 --overlap_history $overlap \
+            --addnoise_condition 20 \
             >"$out/long-$overlap.log" || true
         tail -1 "$out/long-$overlap.log"
     done
