@@ -17,6 +17,7 @@ import time
 import torch
 import torch.distributed as dist
 
+from muon import Muon
 from sizes import SIZES
 
 BEGIN = time.time()
@@ -29,6 +30,9 @@ def ranks_start(n, args):
                  MASTER_PORT=str(20000 + os.getpid() % 20000))
     where.setdefault("GLOO_SOCKET_IFNAME", "lo")
     where.setdefault("NCCL_SOCKET_IFNAME", "lo")
+    cores = max(1, len(os.sched_getaffinity(0)) // n)
+    where.setdefault("OMP_NUM_THREADS", str(min(8, cores)))
+    where.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(min(16, cores)))
     running = [subprocess.Popen([sys.executable] + args, env=dict(where, RANK=str(r)))
                for r in range(n)]
     status = 0
@@ -37,10 +41,12 @@ def ranks_start(n, args):
         for child in running[:]:
             if child.poll() is not None:
                 running.remove(child)
-                status = max(status, abs(child.returncode), key=lambda v: v not in (0, AGAIN))
-                if child.returncode not in (0, AGAIN):
-                    for other in running:
-                        other.kill()
+                if child.returncode in (0, AGAIN):
+                    status = status or child.returncode
+                    continue
+                status = abs(child.returncode) if status in (0, AGAIN) else status
+                for other in running:
+                    other.kill()
     return status
 
 
@@ -121,9 +127,13 @@ class Run:
 
     def alike(self, module):
         """Every rank goes on from rank 0's parameters."""
-        if self.size > 1:
-            for p in module.state_dict().values():
-                dist.broadcast(p, 0)
+        if self.size == 1:
+            return
+        list_ = [p.data for p in module.parameters()]
+        flat = torch.cat([p.reshape(-1) for p in list_])
+        dist.broadcast(flat, 0)
+        parts = torch.split(flat, [p.numel() for p in list_])
+        torch._foreach_copy_(list_, [f.view(p.shape) for f, p in zip(parts, list_)])
 
     def average(self, parameters):
         """Gradients averaged over ranks, in one message."""
@@ -228,8 +238,8 @@ def fastest(run, stage, ways, good, trials=3):
 
 
 class Training:
-    """A model, its optimizer and its running average, from a saved state if there is
-    one, and the loop that trains it.
+    """A model, its optimizers (Muon for `matrices`, AdamW for the rest) and its running
+    average, from a saved state if there is one, and the loop that trains it.
 
     seed, budget (GPU seconds) and peak rate are the stage's. State NAME.pt has what is
     needed to go on; it is saved every SAVE seconds, too.
@@ -237,12 +247,17 @@ class Training:
 
     SAVE, LOG = 60, 100
 
-    def __init__(self, run, name, model, seed, budget, peak, betas, decay):
+    def __init__(self, run, name, model, seed, budget, peak, betas, decay,
+                 matrices=None):
         self.run, self.name, self.model, self.seed = run, name, model, seed
         self.peak, self.step = peak, 0
         self.ema = copy.deepcopy(model)
-        self.opt = torch.optim.AdamW(model.parameters(), lr=peak, betas=betas,
-                                     weight_decay=decay, fused=run.cuda)
+        matrices = matrices or []
+        own = {id(p) for p in matrices}
+        rest = [p for p in model.parameters() if id(p) not in own]
+        self.opts = [torch.optim.AdamW(rest, lr=peak, betas=betas, weight_decay=decay)]
+        if matrices:
+            self.opts.append(Muon(matrices, lr=peak, weight_decay=decay))
         spent = 0.0
         if os.path.exists(run.path(name + ".pt")):
             spent = self.back()
@@ -255,7 +270,8 @@ class Training:
         saved = self.run.load(self.name + ".pt")
         self.model.load_state_dict(saved["model"])
         self.ema.load_state_dict(saved["ema"])
-        self.opt.load_state_dict(saved["opt"])
+        for opt, state in zip(self.opts, saved["opts"]):
+            opt.load_state_dict(state)
         self.step = saved["step"]
         return saved["spent"]
 
@@ -263,13 +279,13 @@ class Training:
         if self.run.rank == 0:
             self.run.save(self.name + ".pt", {
                 "model": self.model.state_dict(), "ema": self.ema.state_dict(),
-                "opt": self.opt.state_dict(), "step": self.step,
+                "opts": [opt.state_dict() for opt in self.opts], "step": self.step,
                 "spent": self.clock.gpu_seconds()})
 
     def gradients(self, loss_of, step):
         """Of this rank's part of the batch; every rank and step has its own lots."""
         torch.manual_seed((self.seed * 1000003 + step) * 64 + self.run.rank)
-        self.opt.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss = loss_of(step)
         loss.backward()
         return loss.detach()
@@ -278,9 +294,10 @@ class Training:
         parameters = list(self.model.parameters())
         self.run.average(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        for group in self.opt.param_groups:
-            group["lr"] = rate(share, self.step - self.begun, self.peak)
-        self.opt.step()
+        for opt in self.opts:
+            for group in opt.param_groups:
+                group["lr"] = rate(share, self.step - self.begun, self.peak)
+            opt.step()
         self.step += 1
         average_follow(self.ema, self.model, self.step)
 

@@ -32,6 +32,11 @@ class Both(torch.nn.Module):
         self.text = Text(vocabulary, **size["text"])
         self.dit = DiT(text=size["text"]["d"], **size["dit"])
 
+    def matrices(self):
+        """What Muon trains: the products of the blocks."""
+        blocks = [*self.text.blocks.parameters(), *self.dit.blocks.parameters()]
+        return [p for p in blocks if p.dim() == 2 and min(p.shape) >= 64]
+
     def forward(self, z, sigma, ids, lengths):
         return self.dit(z, sigma, self.text(ids, lengths), lengths)
 
@@ -114,7 +119,7 @@ def stage(run):
     size = SIZES[run.options.size]
     model = Both(Tokens(run.options.tokenizer).count, size).to(run.device)
     training = Training(run, "dit", model, 33, run.budget("dit"), peak=size["dit_rate"],
-                        betas=(0.9, 0.98), decay=0.01)
+                        betas=(0.9, 0.98), decay=0.01, matrices=model.matrices())
     latents = Latents(run, size)
 
     def loss_of(step):

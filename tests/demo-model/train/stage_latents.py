@@ -42,17 +42,15 @@ def encode(run, vae, world, index, frames):
 def rounds(run, vae, world, size, seconds):
     """{name: (latents f32, indices)} of this rank, until its time is over."""
     index = world.indices(earth.HELD_OUT, size["clips_most"])[run.rank::run.size]
-    whole = run.cuda
-    sets = {"short": (size["short_frames"], 32 if whole else 4, [], []),
-            "long": (size["long_frames"], 8 if whole else 2, [], [])}
-    at = 0
+    sets = {name: (*size[name], [], []) for name in ("short", "long")}
+    a_round, at = sum(size[name][1] for name in sets), 0
     while True:
         for frames, n, z, used in sets.values():
             z.append(encode(run, vae, world, index[at:at + n], frames))
             used.append(index[at:at + n])
             at += n
         run.wait()
-        if time.time() - run.stage_begin > seconds or at + 40 > len(index):
+        if time.time() - run.stage_begin > seconds or at + a_round > len(index):
             return {name: (torch.cat(z), numpy.concatenate(used))
                     for name, (_, _, z, used) in sets.items()}
 

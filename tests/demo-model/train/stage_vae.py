@@ -4,6 +4,8 @@ Windows of clips in a few shapes that cost about the same: small and whole pictu
 49 frames, most of them with the edge of something. The loss is of the pixels; a little
 noise on the latents and a price on their size keep them smooth and near zero.
 """
+import copy
+
 import torch
 
 import world as earth
@@ -12,7 +14,7 @@ from sizes import SIZES
 from vae import VAE, fused
 
 NOISE, PRICE = 0.1, 3e-4
-GOOD = 0.05 # seconds of a step, below which nothing faster is looked for
+GOOD = 0.04 # seconds of a step, below which nothing faster is looked for
 HELD_OUT_CLIPS, JUDGED_FRAMES = 64, 17
 
 
@@ -23,15 +25,16 @@ def psnr(a, b):
 
 
 class Windows:
-    """Draws batches; `kinds` are (side, frames, clips)."""
+    """Draws a rank's part of batches; `kinds` are (side, frames, clips of all ranks)."""
 
     def __init__(self, run, world, kinds, scenes):
         index = world.indices(earth.HELD_OUT + 1000000, scenes)
         self.clips = earth.Clips(world, index, earth.FRAMES, run.device)
-        self.kinds, self.device = kinds, run.device
+        self.kinds, self.device, self.size = kinds, run.device, run.size
 
     def batch(self, step):
         side, frames, n = self.kinds[step % len(self.kinds)]
+        n = max(1, n // self.size)
         pick = self.below(n, self.clips.n)
         first = self.below(n, earth.FRAMES - frames + 1)
         corner = self.corner(pick, first + frames // 2, side)
@@ -55,7 +58,6 @@ class Windows:
 
 def judge(run, vae, world):
     """PSNR of whole held-out clips, with weights rounded as they are shipped."""
-    import copy
     rounded = copy.deepcopy(vae).eval()
     for p in rounded.parameters():
         p.data = p.data.to(torch.bfloat16).float()
