@@ -56,6 +56,7 @@ void coder_input(struct coder *k, int64_t n, int64_t h, int64_t w)
 enum status coder_walk(struct coder *k, bool first, struct err *e)
 {
     k->first = first;
+    k->flop = 0.0;
     for (int i = 0; i < k->net->n_layers; i++)
         TRY(layer_run(k, &k->net->layers[i], e));
     /* a border that reached an edge of the picture has not shrunk there */

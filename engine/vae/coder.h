@@ -37,6 +37,7 @@ struct coder {
     void *buffer[BUFFERS];
     size_t buffer_bytes[BUFFERS];
     size_t workspace_bytes;
+    double flop;      /* of the last walk that measured */
     int at;           /* BUFFER_A or BUFFER_B, where x lies */
     struct tensor x;  /* [n,h,w,c], the picture in flight */
     struct area area; /* that it covers */

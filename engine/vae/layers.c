@@ -1,7 +1,7 @@
 /* layers.c - what each kind of layer does, on the table of operations
  *
- * While measuring (k->queue is NULL) the put_… helpers only note workspace; everything
- * else is the same code. */
+ * While measuring (k->queue is NULL) the put_… helpers only note workspace and work;
+ * everything else is the same code. */
 #include <math.h>
 
 #include "engine/vae/coder.h"
@@ -19,6 +19,8 @@ static enum status put_conv(struct coder *k, const struct op_conv *a, struct err
     if (k->queue)
         return ops_conv(k->ops, k->queue, a, e);
     workspace_note(k, ops_conv_workspace(k->ops, a));
+    k->flop += 2.0 * (double)tensor_count(a->y) * (double)tensor_count(a->weight) /
+               (double)a->weight->shape[0];
     return ST_OK;
 }
 
@@ -27,6 +29,7 @@ static enum status put_linear(struct coder *k, const struct op_linear *a, struct
     if (k->queue)
         return ops_linear(k->ops, k->queue, a, e);
     workspace_note(k, ops_linear_workspace(k->ops, a));
+    k->flop += 2.0 * (double)tensor_count(a->y) * (double)a->x->shape[1];
     return ST_OK;
 }
 
@@ -36,6 +39,7 @@ static enum status put_attention(struct coder *k, const struct op_attention *a,
     if (k->queue)
         return ops_attention(k->ops, k->queue, a, e);
     workspace_note(k, ops_attention_workspace(k->ops, a));
+    k->flop += 4.0 * (double)tensor_count(&a->queries->q) * (double)a->keys->n;
     return ST_OK;
 }
 

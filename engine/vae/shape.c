@@ -162,6 +162,7 @@ static enum status plan_one(const struct vae_config *config, const struct ops *o
     out->arena_bytes = arena.peak;
     out->workspace_bytes = k.workspace_bytes;
     out->host_bytes = (size_t)host_count(config, shape) * sizeof(float);
+    out->latent_flop = k.flop / (double)shape->chunk;
     coder_release(&k);
 out:
     net_release(&net);

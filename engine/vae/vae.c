@@ -27,6 +27,7 @@ struct way {
 
 struct vae_decode {
     struct way way;
+    struct tensor frames; /* that the step under way will fill */
 };
 
 struct vae_encode {
@@ -183,20 +184,28 @@ static enum status picture_put(struct way *way, const struct tensor *host,
                        &(struct op_convert){.dst = &k->x, .src = &stage}, e);
 }
 
-/* Coder's x -> stage -> host tensor, f32 or u8; waits. */
-static enum status picture_get(struct way *way, const struct tensor *host,
-                               struct err *e)
+/* Coder's x -> stage, f32 or u8 as `host` is. */
+static enum status picture_stage(struct way *way, const struct tensor *host,
+                                 struct err *e)
 {
     struct coder *k = &way->coder;
     struct tensor stage = stage_view(way, host->dtype, host);
 
     assert(tensor_same_shape(host, &k->x));
     if (host->dtype == DT_U8)
-        TRY(ops_pixels(k->ops, k->queue, &(struct op_pixels){.out = &stage, .x = &k->x},
-                       e));
-    else
-        TRY(ops_convert(k->ops, k->queue,
-                        &(struct op_convert){.dst = &stage, .src = &k->x}, e));
+        return ops_pixels(k->ops, k->queue,
+                          &(struct op_pixels){.out = &stage, .x = &k->x}, e);
+    return ops_convert(k->ops, k->queue,
+                       &(struct op_convert){.dst = &stage, .src = &k->x}, e);
+}
+
+/* Stage -> host tensor; waits. */
+static enum status picture_take(struct way *way, const struct tensor *host,
+                                struct err *e)
+{
+    struct coder *k = &way->coder;
+    struct tensor stage = stage_view(way, host->dtype, host);
+
     TRY(ops_copy(k->ops, k->queue, host, &stage, e));
     return ops_queue_wait(k->ops, k->queue, e);
 }
@@ -249,24 +258,33 @@ static void frames_clamp(const struct tensor *frames)
         p[i] = p[i] < -1.0f ? -1.0f : p[i] > 1.0f ? 1.0f : p[i];
 }
 
-/* Frames of the same kind: the first one, or any number of later ones. */
-static enum status decode_part(struct way *way, const struct tensor *latents,
-                               const struct tensor *frames, struct err *e)
+/* Frames of the same kind, the first one or any number of later ones, up to the stage.
+ */
+static enum status part_begin(struct vae_decode *d, const struct tensor *latents,
+                              const struct tensor *frames, struct err *e)
 {
+    struct way *way = &d->way;
     struct tensor host = host_view(way, latents->shape[1], latents->shape[0]);
 
     latents_scale(way, latents, &host);
     TRY(picture_put(way, &host, e));
     TRY(coder_walk(&way->coder, !way->begun, e));
-    TRY(picture_get(way, frames, e));
-    if (frames->dtype == DT_F32)
-        frames_clamp(frames);
+    TRY(picture_stage(way, frames, e));
+    d->frames = *frames;
     way->begun = true;
     return ST_OK;
 }
 
-enum status vae_decode_step(struct vae_decode *d, const struct tensor *latents,
-                            const struct tensor *frames, struct err *e)
+enum status vae_decode_step_end(struct vae_decode *d, struct err *e)
+{
+    TRY(picture_take(&d->way, &d->frames, e));
+    if (d->frames.dtype == DT_F32)
+        frames_clamp(&d->frames);
+    return ST_OK;
+}
+
+enum status vae_decode_step_begin(struct vae_decode *d, const struct tensor *latents,
+                                  const struct tensor *frames, struct err *e)
 {
     int64_t n = latents->shape[1];
     int64_t first = d->way.begun || n == 1 ? n : 1;
@@ -275,12 +293,20 @@ enum status vae_decode_step(struct vae_decode *d, const struct tensor *latents,
 
     assert(n <= d->way.shape.chunk);
     assert(frames->shape[0] == vae_decode_frames(d, n));
-    TRY(decode_part(&d->way, &z, &out, e));
+    TRY(part_begin(d, &z, &out, e));
     if (first == n)
         return ST_OK;
+    TRY(vae_decode_step_end(d, e));
     z = tensor_slice(latents, 1, 1, n - 1);
     out = tensor_slice(frames, 0, 1, frames->shape[0] - 1);
-    return decode_part(&d->way, &z, &out, e);
+    return part_begin(d, &z, &out, e);
+}
+
+enum status vae_decode_step(struct vae_decode *d, const struct tensor *latents,
+                            const struct tensor *frames, struct err *e)
+{
+    TRY(vae_decode_step_begin(d, latents, frames, e));
+    return vae_decode_step_end(d, e);
 }
 
 /* ---- encoding ------------------------------------------------------------------- */
@@ -323,7 +349,8 @@ static enum status encode_part(struct way *way, const struct tensor *frames,
 
     TRY(picture_put(way, frames, e));
     TRY(coder_walk(&way->coder, !way->begun, e));
-    TRY(picture_get(way, &host, e));
+    TRY(picture_stage(way, &host, e));
+    TRY(picture_take(way, &host, e));
     means_scale(way, &host, latents);
     way->begun = true;
     return ST_OK;

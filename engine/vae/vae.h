@@ -59,6 +59,8 @@ struct vae_plan {
     size_t slot_bytes;      /* the part of it that the slots take */
     size_t workspace_bytes; /* the queue must have */
     size_t host_bytes;      /* allocated on the host by vae_…_begin */
+    double latent_flop;     /* work of a latent frame, from the third one on; a
+                             * multiply-add is 2 */
 };
 
 /* Memory of one side for this shape. Pure. ST_USAGE for an impossible shape. */
@@ -99,6 +101,13 @@ int64_t vae_decode_frames(const struct vae_decode *d, int64_t n);
  */
 enum status vae_decode_step(struct vae_decode *d, const struct tensor *latents,
                             const struct tensor *frames, struct err *e);
+
+/* The same in two calls: a device works on the step between them, while the host is
+ * free for other things. `latents` are read by the first call; `frames` are written by
+ * the second, those of a clip's first step by both. */
+enum status vae_decode_step_begin(struct vae_decode *d, const struct tensor *latents,
+                                  const struct tensor *frames, struct err *e);
+enum status vae_decode_step_end(struct vae_decode *d, struct err *e);
 
 /* vae_decode_end(NULL) is fine. */
 void vae_decode_end(struct vae_decode *d);

@@ -324,6 +324,9 @@ static void plan_of_the_published_model(void **state)
     assert_int_equal(four.slot_bytes, one.slot_bytes);
     assert_true(four.arena_bytes > one.arena_bytes);
     assert_true(one.arena_bytes < 4000000000u);
+    /* 431.6 TFLOP for 25 latent frames (encoders-vae-formats 4.10), and of the first
+     * two a little more than counted there: zeros before the clip are multiplied */
+    assert_true(one.latent_flop > 431.6e12 / 25 && one.latent_flop < 431.6e12 / 24);
     for (int64_t w = 960; w >= 120; w /= 2) {
         shape.chunk = 1;
         shape.tile = (struct vae_tile){0, 0, 544, w};
