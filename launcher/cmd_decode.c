@@ -25,11 +25,12 @@
 #include "launcher/jobs.h"
 #include "launcher/progress.h"
 #include "launcher/subject.h"
+#include "launcher/text.h"
 
 enum { FPS_UNKNOWN = 24 };
 
 struct decode_settings {
-    char *model, *vae, *output, *backend, *vae_tile, *log_json;
+    char *model, *vae, *output, *backend, *vae_tile, *vae_ranks, *log_json;
     int64_t crf, fps, threads, vae_chunk;
     int precision;
     bool force, preview, help;
@@ -60,6 +61,8 @@ static const struct option table[] = {
      "latent frames decoded at once; more is faster and takes more memory"},
     {"vae_tile", "vae_tile_size", OPT_TEXT, AT(vae_tile), 0, 0, NULL, "WxH",
      "decode in tiles of so many pixels; auto: when memory is short, 0: never"},
+    {"vae_ranks", NULL, OPT_TEXT, AT(vae_ranks), 0, 0, NULL, "N",
+     "ranks that decode together, each a strip of the frames; auto: all"},
     {"log_json", NULL, OPT_TEXT, AT(log_json), 0, 0, NULL, "FILE",
      "append one JSON object per event"},
     {"help", NULL, OPT_FLAG, AT(help), 0, 0, NULL, NULL, "print this"},
@@ -68,15 +71,22 @@ enum { N_OPTIONS = sizeof(table) / sizeof(table[0]) };
 
 /* What is decoded, and how. */
 struct request {
+    struct world *world;
     const struct option_set *flags;
     const struct decode_settings *s;
-    const char *x; /* as it was given */
-    struct latents latents;
-    char *output; /* what the name of the checkpoint says; owned; or NULL */
+    const char *x;          /* as it was given */
+    struct latents latents; /* of ranks other than 0: size and fps alone */
+    char *output;           /* what the name of the checkpoint says; owned; or NULL */
+    struct buf job_text;    /* "": the latents say nothing about themselves */
     struct jobs jobs;
     struct buf job_json;
     bool whole;
 };
+
+static bool leads(const struct request *r)
+{
+    return world_facts(r->world)->rank == 0;
+}
 
 /* ---- where the latents are ------------------------------------------------------- */
 
@@ -144,14 +154,32 @@ static enum status latents_find(struct request *r, struct err *e)
     return st;
 }
 
+/* What rank 0 has found, to all that help. */
+static enum status latents_tell(struct request *r, struct err *e)
+{
+    struct {
+        struct latent_size size;
+        int64_t fps, whole;
+    } head = {r->latents.size, r->latents.fps, r->whole};
+
+    if (leads(r) && r->latents.job)
+        buf_adds(&r->job_text, r->latents.job);
+    TRY(text_share(r->world, &r->job_text, e));
+    TRY(world_bcast(r->world, &head, sizeof(head), e));
+    r->latents.size = head.size;
+    r->latents.fps = head.fps;
+    r->whole = head.whole;
+    return ST_OK;
+}
+
 /* ---- its job --------------------------------------------------------------------- */
 
 /* Flags of ours that are flags of the job. */
 static enum status flags_lay(struct request *r, struct settings_doc *d, struct err *e)
 {
-    static const char *const names[] = {"model",     "output",  "crf",       "fps",
-                                        "force",     "backend", "precision", "threads",
-                                        "vae_chunk", "vae_tile"};
+    static const char *const names[] = {"model",     "output",   "crf",       "fps",
+                                        "force",     "backend",  "precision", "threads",
+                                        "vae_chunk", "vae_tile", "vae_ranks"};
     char text[4096];
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -183,7 +211,7 @@ static enum status job_guess(struct request *r, struct settings_doc *d, struct e
 
 static enum status output_set(struct request *r, struct settings_doc *d, struct err *e)
 {
-    if (r->s->output)
+    if (r->s->output || !leads(r))
         return ST_OK;
     if (r->output)
         return option_assign_named(&d->set, "output", r->output, SOURCE_FLAG, e);
@@ -193,12 +221,13 @@ static enum status output_set(struct request *r, struct settings_doc *d, struct 
 
 static enum status job_find(struct request *r, struct err *e)
 {
+    bool said = r->job_text.len > 0;
     struct buf text = BUF_INIT;
     struct settings_doc *d;
     struct json_out out;
     enum status st;
 
-    buf_adds(&text, r->latents.job ? r->latents.job : "{}");
+    buf_adds(&text, said ? buf_text(&r->job_text) : "{}");
     st = jobs_from_text(&r->jobs, 0, NULL, r->x, &text, e);
     buf_release(&text);
     if (st == ST_USAGE || st == ST_UNBUILT)
@@ -207,7 +236,7 @@ static enum status job_find(struct request *r, struct err *e)
     d = &r->jobs.doc[0];
     TRY(flags_lay(r, d, e));
     TRY(output_set(r, d, e));
-    if (!r->latents.job)
+    if (!said)
         return job_guess(r, d, e);
     json_out_init(&out, &r->job_json, JSON_COMPACT);
     settings_print(d, false, &out);
@@ -216,16 +245,31 @@ static enum status job_find(struct request *r, struct err *e)
 
 /* ---- decoding -------------------------------------------------------------------- */
 
+/* A signal to any rank ends all: those that cannot pass it on to rank 0 end by
+ * themselves. */
+static enum status stop_watch(const struct request *r, struct pipeline_events *events,
+                              struct err *e)
+{
+    struct interrupt in;
+
+    if (world_facts(r->world)->size == 1) {
+        events->stop = interrupt_watch();
+        return ST_OK;
+    }
+    TRY(interrupt_watch_all(r->world, &in, e));
+    events->stop = leads(r) || in.far ? in.signal : NULL;
+    return ST_OK;
+}
+
 static enum status request_run(struct request *r, struct progress *progress,
                                struct err *e)
 {
     const struct settings *job = &r->jobs.doc[0].values;
     const char *vae = r->s->vae ? r->s->vae : job->engine.model;
-    struct pipeline_events events = {.ctx = progress,
-                                     .progress = progress_step,
-                                     .note = progress_event,
-                                     .stop = interrupt_watch()};
+    struct pipeline_events events = {
+        .ctx = progress, .progress = progress_step, .note = progress_event};
     struct decode_args a = {
+        .world = r->world,
         .vae = vae,
         .engine = &job->engine,
         .job = &job->job,
@@ -241,6 +285,7 @@ static enum status request_run(struct request *r, struct progress *progress,
 
     if (!vae)
         return err_set(e, ST_USAGE, "missing autoencoder: give --vae or --model");
+    TRY(stop_watch(r, &events, e));
     if (r->whole && r->s->preview)
         progress_note(progress, "preview",
                       "the run is not finished: decoding its newest prediction");
@@ -255,21 +300,29 @@ static void request_release(struct request *r)
 {
     latents_release(&r->latents);
     jobs_release(&r->jobs);
+    buf_release(&r->job_text);
     buf_release(&r->job_json);
     free(r->output);
 }
 
-static enum status decode(const struct option_set *flags,
+static enum status decode(struct world *w, const struct option_set *flags,
                           const struct decode_settings *s, const char *x, struct err *e)
 {
-    struct request r = {.flags = flags, .s = s, .x = x, .job_json = BUF_INIT};
+    struct request r = {.world = w,
+                        .flags = flags,
+                        .s = s,
+                        .x = x,
+                        .job_text = BUF_INIT,
+                        .job_json = BUF_INIT};
     struct progress progress;
-    enum status st = latents_find(&r, e);
+    enum status st = leads(&r) ? latents_find(&r, e) : ST_OK;
 
+    if (st == ST_OK)
+        st = latents_tell(&r, e);
     if (st == ST_OK)
         st = job_find(&r, e);
     if (st == ST_OK)
-        st = progress_open(&progress, true, s->log_json, e);
+        st = progress_open(&progress, leads(&r), s->log_json, e);
     if (st == ST_OK) {
         st = request_run(&r, &progress, e);
         progress_close(&progress);
@@ -278,7 +331,7 @@ static enum status decode(const struct option_set *flags,
     return st;
 }
 
-static enum status parse_and_decode(struct option_set *set,
+static enum status parse_and_decode(struct world *w, struct option_set *set,
                                     const struct decode_settings *s, int argc,
                                     const char *const *argv, const char **rest,
                                     struct err *e)
@@ -286,6 +339,8 @@ static enum status parse_and_decode(struct option_set *set,
     int n;
 
     TRY(option_parse_args(set, argc, argv, rest, &n, e));
+    if (s->help && world_facts(w)->rank > 0)
+        return ST_OK;
     if (s->help) {
         printf("usage: framefleet decode OUTPUT|CHECKPOINT|LATENTS.h5 [flags]\n");
         option_help(table, N_OPTIONS, stdout);
@@ -295,7 +350,7 @@ static enum status parse_and_decode(struct option_set *set,
         return err_set(e, ST_USAGE,
                        "say what to decode: framefleet decode OUTPUT, CHECKPOINT or "
                        "LATENTS.h5");
-    return decode(set, s, rest[0], e);
+    return decode(w, set, s, rest[0], e);
 }
 
 enum status command_decode(struct world *w, int argc, const char *const *argv,
@@ -306,14 +361,12 @@ enum status command_decode(struct world *w, int argc, const char *const *argv,
     struct option_set set;
     enum status st;
 
-    if (world_facts(w)->rank > 0)
-        return ST_OK;
     TRY(option_set_init(&set, table, N_OPTIONS, &settings, e));
     rest = calloc((size_t)argc + 1, sizeof(*rest));
     if (!rest)
         st = err_set(e, ST_RESOURCE, "out of memory: %d arguments", argc);
     else
-        st = parse_and_decode(&set, &settings, argc, argv, rest, e);
+        st = parse_and_decode(w, &set, &settings, argc, argv, rest, e);
     option_set_release(&set);
     free(rest);
     return st;

@@ -12,6 +12,18 @@ struct line {
     size_t bytes;
 };
 
+static void decoding_print(const struct pipeline_plan *plan)
+{
+    if (plan->tiles == 1)
+        return;
+    printf("decoding in %s pixels", plan->cut);
+    if (plan->decode_ranks > 1)
+        printf(" on %d ranks", plan->decode_ranks);
+    if (plan->decode_share > 0.0)
+        printf(", the busiest does %.1f %% of the work", 100.0 * plan->decode_share);
+    printf("\n");
+}
+
 static void table_print(const struct pipeline_plan *plan, const char *model,
                         const struct job *job)
 {
@@ -37,9 +49,7 @@ static void table_print(const struct pipeline_plan *plan, const char *model,
         (long long)plan->tokens, plan->segments);
     printf("%d rows, %d forwards of %.3f TFLOP; decoding %.3f TFLOP\n", plan->rows,
            plan->forwards, plan->forward_flop * 1e-12, plan->decode_flop * 1e-12);
-    if (plan->tiles > 1)
-        printf("decoding in %d tiles of %lldx%lld pixels\n", plan->tiles,
-               (long long)plan->tile_width, (long long)plan->tile_height);
+    decoding_print(plan);
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         printf("  %-24s %10.3f GiB\n", lines[i].name, (double)lines[i].bytes / gib);
 }
@@ -70,12 +80,15 @@ static enum status ranks_print(struct pipeline *p, const struct pipeline_plan *p
     TRY(devices_print(p, plan, job, e));
     if (plan->ranks == 1)
         return ST_OK;
-    printf("mesh %s\n  rank   tokens  heads  activations  sent per row  messages\n",
-           plan->mesh);
+    printf(
+        "mesh %s\n  rank   tokens  heads  activations  of them decode  sent per row  "
+        "messages\n",
+        plan->mesh);
     for (int i = 0; i < plan->ranks; i++) {
         TRY(pipeline_plan_rank(p, job, i, &r, e));
-        printf("  %4d %8lld %6lld %8.3f GiB %9.3f MiB %9lld\n", i, (long long)r.tokens,
-               (long long)r.heads, (double)r.activation_bytes / gib,
+        printf("  %4d %8lld %6lld %8.3f GiB %11.3f GiB %9.3f MiB %9lld\n", i,
+               (long long)r.tokens, (long long)r.heads,
+               (double)r.activation_bytes / gib, (double)r.decode_bytes / gib,
                (double)r.sent_bytes * 1024.0 / gib, (long long)r.messages);
     }
     return ST_OK;
@@ -100,6 +113,7 @@ static enum status ranks_json(struct pipeline *p, const struct pipeline_plan *pl
             json_out_int(out, "exchange_bytes_estimated", (int64_t)r.exchange_bytes);
             json_out_int(out, "device_bytes", (int64_t)r.device_bytes);
         }
+        json_out_int(out, "decode_bytes", (int64_t)r.decode_bytes);
         json_out_int(out, "sent_bytes_per_row", (int64_t)r.sent_bytes);
         json_out_int(out, "messages_per_row", r.messages);
         json_out_end(out);
@@ -129,6 +143,9 @@ static void json_print(const struct pipeline_plan *plan, struct json_out *out)
     json_out_int(out, "decode_tiles", plan->tiles);
     json_out_int(out, "decode_tile_width", plan->tile_width);
     json_out_int(out, "decode_tile_height", plan->tile_height);
+    json_out_int(out, "decode_ranks", plan->decode_ranks);
+    if (plan->decode_share > 0.0)
+        json_out_double(out, "decode_share", plan->decode_share);
     json_out_int(out, "checkpoint_bytes", (int64_t)plan->checkpoint_bytes);
     json_out_int(out, "kept_bytes", (int64_t)plan->kept_bytes);
     json_out_int(out, "peak_bytes", (int64_t)plan->peak_bytes);

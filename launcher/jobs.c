@@ -161,12 +161,13 @@ static enum status launch_check(const struct jobs *jobs, struct err *e)
             o->read_weights != first->read_weights ||
             o->convert_weights != first->convert_weights ||
             o->model_kind != first->model_kind || o->vae_chunk != first->vae_chunk ||
-            !same_text(o->vae_tile, first->vae_tile))
+            !same_text(o->vae_tile, first->vae_tile) ||
+            !same_text(o->vae_ranks, first->vae_ranks))
             return err_set(
                 e, ST_USAGE,
                 "impossible job %d: model, model_kind, backend, precision, "
-                "threads, mesh, read_weights, convert_weights, vae_chunk and vae_tile "
-                "must be the same in all jobs of a launch",
+                "threads, mesh, read_weights, convert_weights, vae_chunk, vae_tile and "
+                "vae_ranks must be the same in all jobs of a launch",
                 i + 1);
     }
     return ST_OK;

@@ -68,6 +68,11 @@ static const struct option table[] = {
     REAL("memory_limit", NULL, ENGINE(memory_limit), 0, 1e6,
          "GiB that a job may take of the memory it works in, of a gpu or of the host; "
          "0: what is free"),
+    TEXT("vae_ranks", NULL, ENGINE(vae_ranks), "N",
+         "ranks that decode together, each a strip of the frames, to the same bytes; "
+         "auto: all"),
+    FLAG("use_parallel_vae", "vae_parallel", RUN(use_parallel_vae),
+         "no effect: --vae_ranks decides"),
     FLAG("use_tiling_vae", "vae_tiling", RUN(use_tiling_vae),
          "no effect: --vae_tile decides"),
 
@@ -173,7 +178,6 @@ static const struct option table[] = {
     UNBUILT("prompt_enhancer", "use_prompt_extend use_prompt_enhancer"),
     UNBUILT("causal_attention", NULL),
     UNBUILT("lora_configs", "lora_dir lora_path lora_model_dir"),
-    UNBUILT("vae_ranks", "vae_parallel use_parallel_vae"),
     UNBUILT("use_fp8", "fp8_backend dit_quantized t5_quantized"),
 };
 
@@ -186,6 +190,7 @@ static const struct {
     {"vae_chunk", "1"},
     {"vae_tile", "auto"},
     {"memory_limit", "0"},
+    {"vae_ranks", "auto"},
     {"seed", "42"},
     {"causal_block_size", "1"},
     {"base_num_frames", "97"},
@@ -357,6 +362,8 @@ static bool is_run_only(const char *name)
                                         "vae_tile",
                                         "memory_limit",
                                         "algorithms",
+                                        "vae_ranks",
+                                        "use_parallel_vae",
                                         "use_tiling_vae",
                                         "save_noise",
                                         "save_embeds",

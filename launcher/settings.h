@@ -26,7 +26,7 @@ struct settings {
     int64_t text_len;                            /* no effect */
     char *model_cls, *self_attn, *cross_attn[2]; /* no effect */
     bool print_job, json, help;
-    bool use_usp, use_cfg_parallel, use_tiling_vae;
+    bool use_usp, use_cfg_parallel, use_tiling_vae, use_parallel_vae;
     bool or_start;   /* resume: start a job of which nothing is there */
     int on_existing; /* enum on_existing */
     bool skip;       /* not an option: this job of the launch is done already */

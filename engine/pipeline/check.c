@@ -70,8 +70,8 @@ static bool on_device(const struct pipeline *p)
 }
 
 /* What this machine must hold: on the leader's the leader's plan, on others one copy of
- * the transformer, and the activations of the ranks beside it. Of a device: what this
- * rank has there. */
+ * the weights that ranks share, and the activations of the ranks beside it. Of a
+ * device: what this rank has there. */
 static enum status peak_with(struct pipeline *p, const struct job *job,
                              const struct cut *cut, size_t *out, struct err *e)
 {
@@ -80,6 +80,7 @@ static enum status peak_with(struct pipeline *p, const struct job *job,
     int others = leads ? world->node_size - 1 : world->node_size;
     struct pipeline_rank_plan rank = {0};
     struct pipeline_plan plan;
+    size_t shared = 0;
 
     if (on_device(p)) {
         TRY(pipeline_plan_rank_cut(p, job, world->rank, cut, &rank, e));
@@ -88,9 +89,11 @@ static enum status peak_with(struct pipeline *p, const struct job *job,
     }
     TRY(pipeline_plan_cut(p, job, cut, &plan, e));
     if (others > 0)
-        TRY(pipeline_plan_rank(p, job, leads ? 1 : world->rank, &rank, e));
-    *out = (leads ? plan.peak_bytes : plan.weight_bytes[MODEL_DIT]) +
-           (size_t)others * rank.activation_bytes;
+        TRY(pipeline_plan_rank_cut(p, job, leads ? 1 : world->rank, cut, &rank, e));
+    if (!leads)
+        shared = plan.weight_bytes[MODEL_DIT] +
+                 (p->vae_ranks > 1 ? plan.weight_bytes[MODEL_VAE] : 0);
+    *out = (leads ? plan.peak_bytes : shared) + (size_t)others * rank.activation_bytes;
     return ST_OK;
 }
 
@@ -98,7 +101,7 @@ enum status pipeline_cut(struct pipeline *p, const struct job *job, struct cut *
                          struct err *e)
 {
     struct vae_shape shape = vae_shape_of(p, job);
-    struct cut cut = cut_of(&p->cut, &shape);
+    struct cut cut = cut_of(&p->cut, &shape, p->vae_ranks);
     size_t peak;
 
     while (p->cut.mode == CUT_AUTO) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "dist/devices.h"
 #include "engine/pipeline/inside.h"
 #include "engine/pipeline/latents.h"
 #include "engine/pipeline/precision.h"
@@ -18,6 +19,8 @@ struct decoding {
     const struct decode_args *a;
     const struct pipeline_events *events;
     struct ops *ops;
+    int rank, ranks; /* this one; that decode together, 1: rank 0 alone */
+    struct share share;
     struct component component;
     struct vae_config config;
     struct weights *weights;
@@ -25,7 +28,7 @@ struct decoding {
     struct segments segments;
     struct film_form form;
     struct film_memory memory;
-    int tiles;
+    int rounds;
     void *scratch_memory, *kept_memory, *workspace;
     struct arena scratch, kept;
     struct queue *queue;
@@ -69,6 +72,36 @@ static enum status latents_fit(const struct decoding *d, struct err *e)
                    (long long)d->config.z_dim);
 }
 
+static bool on_host(const struct decoding *d)
+{
+    return ops_facts(d->ops)->space == MEM_HOST;
+}
+
+/* In the memory that the backend works in. */
+static size_t sum_of(const struct decoding *d, const struct film_memory *m)
+{
+    return m->scratch + m->kept + m->workspace + (on_host(d) ? m->host : 0);
+}
+
+/* Of the leader's device, or of the ranks on its machine, with one copy of the weights.
+ */
+static enum status node_need(struct decoding *d, size_t *need, struct err *e)
+{
+    const struct world_facts *f = world_facts(d->a->world);
+    int others = (f->node_size < d->ranks ? f->node_size : d->ranks) - 1;
+    struct film_form form = d->form;
+    struct film_memory other;
+
+    TRY(film_plan(&d->config, d->ops, &d->form, &d->memory, e));
+    *need = sum_of(d, &d->memory) + weights_bytes(d->weights);
+    if (others == 0 || !on_host(d))
+        return ST_OK;
+    form.rank = 1;
+    TRY(film_plan(&d->config, d->ops, &form, &other, e));
+    *need += (size_t)others * sum_of(d, &other);
+    return ST_OK;
+}
+
 /* The cut as it was asked for, or what fits. */
 static enum status cut_choose(struct decoding *d, size_t left, size_t *need,
                               struct err *e)
@@ -76,13 +109,9 @@ static enum status cut_choose(struct decoding *d, size_t left, size_t *need,
     struct cut_wish wish;
 
     TRY(cut_parse(d->a->engine->vae_tile, &wish, e));
-    d->form.cut = cut_of(&wish, &d->form.shape);
+    d->form.cut = cut_of(&wish, &d->form.shape, d->ranks);
     for (;;) {
-        TRY(film_plan(&d->config, d->ops, &d->form, &d->memory, e));
-        *need = d->memory.scratch + d->memory.kept + d->memory.workspace +
-                weights_bytes(d->weights);
-        if (ops_facts(d->ops)->space == MEM_HOST)
-            *need += d->memory.host;
+        TRY(node_need(d, need, e));
         if (*need <= left || wish.mode != CUT_AUTO ||
             !cut_smaller(&d->form.shape, &d->form.cut))
             return ST_OK;
@@ -91,28 +120,42 @@ static enum status cut_choose(struct decoding *d, size_t left, size_t *need,
 
 static void cut_tell(const struct decoding *d, size_t need)
 {
-    char text[CUT_TEXT_BYTES], line[CUT_TEXT_BYTES + 64];
+    char text[CUT_TEXT_BYTES], line[CUT_TEXT_BYTES + 96], on[32] = "";
 
-    if (d->tiles == 1 || !d->events->note)
+    if (cut_count(&d->form.shape, &d->form.cut) == 1 || !d->events->note)
         return;
     cut_print(&d->form.shape, &d->form.cut, text);
-    snprintf(line, sizeof(line), "decoding in %s pixels, %.2f GiB", text,
+    if (d->ranks > 1)
+        snprintf(on, sizeof(on), " on %d ranks", d->ranks);
+    snprintf(line, sizeof(line), "decoding in %s pixels%s, %.2f GiB", text, on,
              (double)need / gib);
     d->events->note(d->events->ctx, "decode", line);
 }
 
+/* On rank 0, which chooses the cut. */
 static enum status memory_fits(struct decoding *d, struct err *e)
 {
     size_t left = ops_mem_left(d->ops), need;
 
     TRY(cut_choose(d, left, &need, e));
-    d->tiles = cut_count(&d->form.shape, &d->form.cut);
     cut_tell(d, need);
     if (need <= left)
         return ST_OK;
     return err_set(e, ST_RESOURCE,
                    "not enough memory: decoding needs %.2f GiB, %.2f GiB are available",
                    (double)need / gib, (double)left / gib);
+}
+
+static enum status cut_share_out(struct decoding *d, struct err *e)
+{
+    if (d->rank == 0)
+        TRY(memory_fits(d, e));
+    if (d->ranks > 1) {
+        TRY(world_bcast(d->a->world, &d->form.cut, sizeof(d->form.cut), e));
+        TRY(film_plan(&d->config, d->ops, &d->form, &d->memory, e));
+    }
+    d->rounds = cut_rounds(&d->form.shape, &d->form.cut, d->ranks);
+    return ST_OK;
 }
 
 /* ---- opening --------------------------------------------------------------------- */
@@ -131,17 +174,35 @@ static enum status weights_get(struct decoding *d, struct err *e)
     return ST_OK;
 }
 
+/* Ranks that work together share the cores of their machine; one takes them all. */
+static enum status backend_open(struct decoding *d, struct err *e)
+{
+    const struct engine_options *o = d->a->engine;
+    struct ops_options alone = {.threads = (int)o->threads};
+    bool hidden;
+
+    if (d->ranks == 1)
+        return ops_open(o->backend, &alone, &d->ops, e);
+    return devices_open(d->a->world, o->backend,
+                        o->threads ? (int)o->threads
+                                   : world_facts(d->a->world)->threads,
+                        &d->ops, &hidden, e);
+}
+
 /* Everything that can be refused, from headers. */
 static enum status headers_open(struct decoding *d, struct err *e)
 {
     const struct engine_options *o = d->a->engine;
-    struct ops_options ops = {.threads = (int)o->threads};
     const struct precision_choice *choice = precision_choice(
         (enum precision)o->precision);
     struct weights_policy policy = precision_policy(choice, MODEL_VAE);
 
     policy.threads = (int)o->threads;
-    TRY(ops_open(o->backend, &ops, &d->ops, e));
+    if (d->ranks > 1) {
+        share_init(&d->share, d->a->world);
+        policy.share = &d->share.calls;
+    }
+    TRY(backend_open(d, e));
     TRY(vae_file_open(d->a->vae, &d->component, &d->config, e));
     TRY(latents_fit(d, e));
     TRY(segments_make(d, e));
@@ -154,8 +215,10 @@ static enum status headers_open(struct decoding *d, struct err *e)
         .chained_pixels = d->a->job->chain == CHAIN_PIXELS && d->segments.count > 1,
         .overlap_frames = (int)d->a->job->overlap_history,
         .many = d->segments.count > 1,
+        .rank = d->rank,
+        .ranks = d->ranks,
     };
-    return memory_fits(d, e);
+    return cut_share_out(d, e);
 }
 
 static enum status memory_get(struct decoding *d, struct err *e)
@@ -200,12 +263,16 @@ static enum status film_start(struct decoding *d, struct err *e)
         .queue = d->queue,
         .shape = d->form.shape,
         .cut = d->form.cut,
+        .world = d->ranks > 1 ? d->a->world : NULL,
+        .rank = d->rank,
+        .ranks = d->ranks,
+        .late = ops_facts(d->ops)->space != MEM_HOST,
         .path = d->a->job->output,
         .media = &tags.options,
         .chained_pixels = d->form.chained_pixels,
         .overlap_frames = d->form.chained_pixels ? d->form.overlap_frames : 0,
         .many = d->form.many,
-        .kept = d->memory.kept ? &d->kept : NULL,
+        .kept = &d->kept,
         .whole = d->a->x,
         .whole_size = d->a->size,
         .stop = d->events->stop,
@@ -238,6 +305,18 @@ static enum status prefix_encode(struct decoding *d, const struct segment *s,
     return st;
 }
 
+/* On rank 0: the latents of a segment, into d->segment. */
+static enum status segment_take(struct decoding *d, const struct segment *s,
+                                struct err *e)
+{
+    struct latent_size size = d->a->size;
+
+    size.frames = s->frames;
+    latents_copy(&size, d->segment, s->frames, 0, d->a->x, d->a->size.frames, s->first,
+                 s->frames);
+    return s->prefix && d->form.chained_pixels ? prefix_encode(d, s, e) : ST_OK;
+}
+
 static enum status segments_decode(struct decoding *d, struct err *e)
 {
     struct latent_size size = d->a->size;
@@ -249,16 +328,14 @@ static enum status segments_decode(struct decoding *d, struct err *e)
 
         d->at.steps += s->frames - (d->form.chained_pixels ? 0 : s->prefix);
     }
-    d->at.steps *= d->tiles;
+    d->at.steps *= d->rounds;
     for (int i = 0; i < d->segments.count; i++) {
         const struct segment *s = &d->segments.segment[i];
 
         d->at.segment = i;
         size.frames = s->frames;
-        latents_copy(&size, d->segment, s->frames, 0, d->a->x, d->a->size.frames,
-                     s->first, s->frames);
-        if (s->prefix && d->form.chained_pixels)
-            TRY(prefix_encode(d, s, e));
+        if (d->rank == 0)
+            TRY(segment_take(d, s, e));
         TRY(film_segment(&d->film, &d->scratch, d->segment, &size, s->prefix, e));
     }
     return film_rest(&d->film, &d->scratch, e);
@@ -268,6 +345,8 @@ static enum status output_check(const struct decoding *d, struct err *e)
 {
     struct tags tags;
 
+    if (d->rank > 0)
+        return ST_OK;
     tags_fill(&tags, d->a->job, d->a->digest, d->a->job_json);
     return media_check(d->a->job->output, &tags.options, e);
 }
@@ -286,6 +365,8 @@ static enum status decode_all(struct decoding *d, struct err *e)
 static void decoding_release(struct decoding *d)
 {
     film_abort(&d->film);
+    if (world_torn(d->a->world))
+        return;
     if (d->queue)
         ops_queue_close(d->ops, d->queue);
     if (d->ops) {
@@ -304,8 +385,14 @@ static void decoding_release(struct decoding *d)
 enum status decode_run(const struct decode_args *a,
                        const struct pipeline_events *events, struct err *e)
 {
-    struct decoding d = {.a = a, .events = events};
-    enum status st = decode_all(&d, e);
+    struct decoding d = {.a = a, .events = events, .rank = world_facts(a->world)->rank};
+    enum status st = crew_parse(a->engine->vae_ranks, world_facts(a->world)->size,
+                                &d.ranks, e);
+
+    if (st == ST_OK && (d.rank == 0 || d.ranks > 1))
+        st = decode_all(&d, e);
+    if (d.ranks > 1 && !world_torn(a->world))
+        st = world_agree(a->world, st, e);
 
     decoding_release(&d);
     return st;

@@ -26,6 +26,7 @@ struct pipeline {
     int plan_ranks;
     struct mesh_wish wish;  /* `mesh` owned */
     struct reading reading; /* of the transformer's weights */
+    struct share vae_share; /* of the VAE's, when several ranks decode */
     int reading_threads;    /* 0: all cores, as the other ranks of the machine wait */
     struct ops *ops;
     struct model *model;
@@ -33,6 +34,7 @@ struct pipeline {
     enum dtype act; /* of the text encoder and the VAE */
     int64_t vae_chunk;
     struct cut_wish cut;
+    int vae_ranks; /* that decode together */
     size_t memory; /* in the backend's space that a plan may take: what was free when
                     * the pipeline was opened, and no more than the launch allows */
     bool limited;  /* the launch said so */
@@ -48,7 +50,7 @@ struct pipeline {
 
 /* Load the stores that a job needs and build transformer and VAE on them. Loaded ones
  * stay. The text encoder's weights are loaded when `text` is set. Rank 0 alone has the
- * text encoder and the VAE. Collective. */
+ * text encoder; the VAE is on those that decode. Collective. */
 enum status pipeline_load(struct pipeline *p, bool text,
                           const struct pipeline_events *events, struct err *e);
 
@@ -63,14 +65,16 @@ struct geometry {
     bool guided, chained_pixels;
     struct mesh mesh;
     struct seqpar_group group; /* that this rank shares its branch's tokens with */
-    bool leads;                /* this rank encodes and decodes too */
-    struct cut cut;            /* of the frames, on the leader */
+    int rank;                  /* this one */
+    bool leads;                /* it is rank 0: it encodes and writes too */
+    struct cut cut;            /* of the frames */
 };
 
-/* The mesh is chosen for `ranks` ranks, of which this is the first until the run says
- * otherwise. */
+/* The mesh is chosen for `ranks` ranks, of which this is the first until
+ * geometry_rank. */
 enum status geometry_init(struct geometry *g, const struct pipeline *p,
                           const struct job *job, int ranks, struct err *e);
+void geometry_rank(struct geometry *g, int rank, struct seqpar_group group);
 void geometry_release(struct geometry *g);
 
 /* Shape of a segment of `frames` latent frames with prompts of at most `text_rows`
@@ -97,21 +101,23 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
 struct checkpoint_room run_room(const struct pipeline *p, const struct geometry *g,
                                 int64_t text_rows);
 
-/* pipeline_plan_rank with this cut, which is rank 0's. */
+/* pipeline_plan and pipeline_plan_rank with this cut. */
+enum status pipeline_plan_cut(struct pipeline *p, const struct job *job,
+                              const struct cut *cut, struct pipeline_plan *out,
+                              struct err *e);
 enum status pipeline_plan_rank_cut(struct pipeline *p, const struct job *job, int rank,
                                    const struct cut *cut,
                                    struct pipeline_rank_plan *out, struct err *e);
 
-/* pipeline_plan with this cut. */
-enum status pipeline_plan_cut(struct pipeline *p, const struct job *job,
-                              const struct cut *cut, struct pipeline_plan *out,
-                              struct err *e);
-
-/* How the leader cuts the frames of a job: as it was told, or whole where that fits
- * into the memory that was free, else in the largest tiles that do. */
+/* How the frames of a job are cut: as it was told, or whole, or in a strip per rank,
+ * where that fits into the memory that was free, else in the largest tiles that do. */
 enum status pipeline_cut(struct pipeline *p, const struct job *job, struct cut *out,
                          struct err *e);
 
 struct vae_shape vae_shape_of(const struct pipeline *p, const struct job *job);
+
+/* How many ranks a pass over the frames of `g` keeps busy; what `g.rank` decodes. */
+struct film_form geometry_film(const struct pipeline *p, const struct geometry *g,
+                               const struct job *job);
 
 #endif

@@ -66,6 +66,7 @@ struct engine_options {
     int64_t vae_chunk; /* latent frames decoded at once */
     char *algorithms;  /* file of `bench --tune`, for a GPU; NULL: the program's own */
     char *vae_tile;    /* "auto", "0" or "WxH" (cut.h); NULL: auto */
+    char *vae_ranks;   /* that decode: "auto" or a number (crew.h); NULL: auto */
     double memory_limit; /* GiB that a plan may take; 0: what is free */
     bool no_text;        /* every job brings its text rows: no text encoder is needed */
     struct world *world; /* the ranks that work together, borrowed */

@@ -23,6 +23,8 @@ static enum status stores_open(struct pipeline *p,
         policy.way = p->reading.way;
         if (part == MODEL_DIT)
             reading_apply(&p->reading, &policy);
+        if (part == MODEL_VAE && p->vae_ranks > 1 && p->reading.shares)
+            policy.share = &p->vae_share.calls;
         if (c)
             TRY(weights_open(c, &policy, &p->store[part], e));
     }
@@ -69,6 +71,7 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
     p->vae_chunk = opt->vae_chunk;
     memory_note(p, opt->memory_limit);
     TRY(cut_parse(opt->vae_tile, &p->cut, e));
+    TRY(crew_parse(opt->vae_ranks, p->plan_ranks, &p->vae_ranks, e));
     snprintf(p->describe, sizeof(p->describe), "%s, %s on %s%s",
              model_describe(p->model), choice->name, ops_facts(p->ops)->name,
              hidden ? ", peers hidden: one gpu is visible to each rank" : "");
@@ -83,6 +86,7 @@ static enum status ranks_note(struct pipeline *p, const struct engine_options *o
     p->plan_ranks = opt->plan_ranks ? (int)opt->plan_ranks
                                     : world_facts(opt->world)->size;
     p->reading_threads = (int)opt->threads;
+    share_init(&p->vae_share, opt->world);
     p->wish = (struct mesh_wish){
         .mesh = opt->mesh ? strdup(opt->mesh) : NULL,
         .ulysses_degree = (int)opt->ulysses_degree,
@@ -187,16 +191,28 @@ static enum status dit_make(struct pipeline *p, const struct pipeline_events *ev
     return ST_OK;
 }
 
+/* Does this rank work with these weights? For those that ranks share all come together.
+ */
+static bool part_here(const struct pipeline *p, enum model_part part)
+{
+    int rank = world_facts(p->world)->rank;
+
+    if (part == MODEL_VAE && p->vae_ranks > 1)
+        return p->reading.shares || rank < p->vae_ranks;
+    return part == MODEL_DIT || rank == 0;
+}
+
 enum status pipeline_load(struct pipeline *p, bool text,
                           const struct pipeline_events *events, struct err *e)
 {
     enum model_part wanted[MODEL_PARTS];
-    int n = 0;
+    int size = world_facts(p->world)->size, n = 0;
 
+    if (p->vae_ranks > size) /* those were planned for */
+        p->vae_ranks = size;
     for (int part = 0; part < MODEL_PARTS; part++) {
-        bool here = part == MODEL_DIT || world_facts(p->world)->rank == 0;
-
-        if (here && !p->loaded[part] && (part != MODEL_TEXT || text))
+        if (part_here(p, (enum model_part)part) && !p->loaded[part] &&
+            (part != MODEL_TEXT || text))
             wanted[n++] = (enum model_part)part;
     }
     for (int i = 0; i < n; i++)

@@ -20,6 +20,7 @@
 #include <signal.h>
 
 #include "dist/mesh.h"
+#include "engine/pipeline/cut.h"
 #include "engine/pipeline/job.h"
 #include "engine/pipeline/limit.h"
 
@@ -84,6 +85,10 @@ struct pipeline_plan {
     size_t encode_bytes, denoise_bytes, decode_bytes; /* activations of each phase */
     int64_t tile_height, tile_width;                  /* decoded at once, in pixels */
     int tiles;
+    char cut[CUT_TEXT_BYTES];
+    int decode_ranks;        /* that decode together */
+    double decode_share;     /* work of the busiest, of that of whole frames on one; 0:
+                              * not worked out */
     size_t checkpoint_bytes; /* snapshots, and what saving one takes */
     size_t kept_bytes;       /* what lives through phases: caches, latents, frames, and
                               * checkpoints */
@@ -99,6 +104,7 @@ enum status pipeline_plan(struct pipeline *p, const struct job *job,
 struct pipeline_rank_plan {
     int64_t tokens, heads; /* of the longest segment; in attention */
     size_t activation_bytes;
+    size_t decode_bytes;   /* of them, that decoding takes; 0: it does not decode */
     size_t weight_bytes;   /* on a device: its own, of all parts of the model it runs */
     size_t exchange_bytes; /* on a device: buffers of the transport, estimated */
     size_t device_bytes;   /* the three together; 0 on the host */

@@ -4,6 +4,8 @@
 #include "dist/wire.h"
 #include "engine/pipeline/inside.h"
 
+enum { SHARE_TILES = 256 }; /* of no more tiles the work is added up */
+
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -26,8 +28,7 @@ enum status geometry_init(struct geometry *g, const struct pipeline *p,
     memset(g, 0, sizeof(*g));
     g->guided = job->guidance_scale > 1.0;
     TRY(mesh_of(p, g->guided, ranks, &g->mesh, e));
-    g->group = seqpar_group_planned(&g->mesh, 0);
-    g->leads = true;
+    geometry_rank(g, 0, seqpar_group_planned(&g->mesh, 0));
     TRY(job_segments(job, &g->segments, e));
     g->height = job->size.height / 8;
     g->width = job->size.width / 8;
@@ -42,6 +43,13 @@ enum status geometry_init(struct geometry *g, const struct pipeline *p,
             g->longest = s->frames;
     }
     return ST_OK;
+}
+
+void geometry_rank(struct geometry *g, int rank, struct seqpar_group group)
+{
+    g->rank = rank;
+    g->group = group;
+    g->leads = rank == 0;
 }
 
 void geometry_release(struct geometry *g)
@@ -76,16 +84,25 @@ struct vae_shape vae_shape_of(const struct pipeline *p, const struct job *job)
     return shape;
 }
 
-/* What the leader needs to decode. */
+struct film_form geometry_film(const struct pipeline *p, const struct geometry *g,
+                               const struct job *job)
+{
+    return (struct film_form){
+        .shape = vae_shape_of(p, job),
+        .cut = g->cut,
+        .chained_pixels = g->chained_pixels,
+        .overlap_frames = g->chained_pixels ? (int)job->overlap_history : 0,
+        .many = g->segments.count > 1,
+        .rank = g->rank,
+        .ranks = p->vae_ranks};
+}
+
+/* What it takes to decode. */
 static enum status film_bytes(struct pipeline *p, const struct geometry *g,
                               const struct job *job, struct run_memory *out,
                               struct err *e)
 {
-    struct film_form form = {.shape = vae_shape_of(p, job),
-                             .cut = g->cut,
-                             .chained_pixels = g->chained_pixels,
-                             .overlap_frames = (int)job->overlap_history,
-                             .many = g->segments.count > 1};
+    struct film_form form = geometry_film(p, g, job);
     struct film_memory film;
 
     TRY(film_plan(model_vae(p->model), p->ops, &form, &film, e));
@@ -176,7 +193,7 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
     if (g->leads)
         out->checkpoints = checkpoints_bytes(p, g, job, text_rows);
     out->host += out->checkpoints;
-    return g->leads ? film_bytes(p, g, job, out, e) : ST_OK;
+    return g->leads || p->vae_ranks > 1 ? film_bytes(p, g, job, out, e) : ST_OK;
 }
 
 /* Multiply-adds of the decoder, counted twice each: 431.6 TFLOP for 25 x 68 x 120
@@ -230,6 +247,8 @@ static void plan_fill(const struct pipeline *p, const struct geometry *g,
     out->tile_height = tile.height;
     out->tile_width = tile.width;
     out->tiles = cut_count(&shape, &g->cut);
+    out->decode_ranks = p->vae_ranks < out->tiles ? p->vae_ranks : out->tiles;
+    cut_print(&shape, &g->cut, out->cut);
     out->checkpoint_bytes = memory->checkpoints;
     out->kept_bytes = memory->kept + memory->host;
     out->host_bytes = memory->host;
@@ -241,10 +260,15 @@ static void plan_fill(const struct pipeline *p, const struct geometry *g,
 enum status pipeline_plan(struct pipeline *p, const struct job *job,
                           struct pipeline_plan *out, struct err *e)
 {
+    struct vae_shape shape = vae_shape_of(p, job);
     struct cut cut;
 
     TRY(pipeline_cut(p, job, &cut, e));
-    return pipeline_plan_cut(p, job, &cut, out, e);
+    TRY(pipeline_plan_cut(p, job, &cut, out, e));
+    if (p->vae_ranks == 1 || out->tiles > SHARE_TILES)
+        return ST_OK;
+    return cut_share(model_vae(p->model), p->ops, &shape, &cut, p->vae_ranks,
+                     &out->decode_share, e);
 }
 
 enum status pipeline_plan_cut(struct pipeline *p, const struct job *job,
@@ -297,9 +321,11 @@ static void sent_fill(const struct pipeline *p, const struct geometry *g,
     }
 }
 
-static bool runs_part(const struct geometry *g, const struct job *job,
-                      enum model_part part)
+static bool runs_part(const struct pipeline *p, const struct geometry *g,
+                      const struct job *job, enum model_part part)
 {
+    if (part == MODEL_VAE)
+        return g->rank < p->vae_ranks;
     if (part == MODEL_TEXT && (job->embeds || job->resumed))
         return false;
     return part == MODEL_DIT || g->leads;
@@ -312,7 +338,7 @@ static void device_fill(const struct pipeline *p, const struct geometry *g,
     if (ops_facts(p->ops)->space == MEM_HOST)
         return;
     for (int part = 0; part < MODEL_PARTS; part++) {
-        if (p->store[part] && runs_part(g, job, (enum model_part)part))
+        if (p->store[part] && runs_part(p, g, job, (enum model_part)part))
             out->weight_bytes += weights_bytes(p->store[part]);
     }
     out->exchange_bytes = wire_buffer_bytes(&g->mesh);
@@ -322,10 +348,9 @@ static void device_fill(const struct pipeline *p, const struct geometry *g,
 enum status pipeline_plan_rank(struct pipeline *p, const struct job *job, int rank,
                                struct pipeline_rank_plan *out, struct err *e)
 {
-    struct cut cut = {0, 0};
+    struct cut cut;
 
-    if (rank == 0)
-        TRY(pipeline_cut(p, job, &cut, e));
+    TRY(pipeline_cut(p, job, &cut, e));
     return pipeline_plan_rank_cut(p, job, rank, &cut, out, e);
 }
 
@@ -340,8 +365,7 @@ enum status pipeline_plan_rank_cut(struct pipeline *p, const struct job *job, in
     enum status st;
 
     TRY(geometry_init(&g, p, job, p->plan_ranks, e));
-    g.group = seqpar_group_planned(&g.mesh, rank);
-    g.leads = rank == 0;
+    geometry_rank(&g, rank, seqpar_group_planned(&g.mesh, rank));
     g.cut = *cut;
     st = run_memory_plan(p, &g, job, text_len, &memory, e);
     if (st == ST_OK) {
@@ -349,6 +373,7 @@ enum status pipeline_plan_rank_cut(struct pipeline *p, const struct job *job, in
         sent_fill(p, &g, &shape, out);
         out->activation_bytes = memory.scratch + memory.kept + memory.workspace;
         device_fill(p, &g, job, out);
+        out->decode_bytes = memory.decode;
     }
     geometry_release(&g);
     return st;

@@ -54,8 +54,8 @@ struct run {
     float *segment; /* [C, longest, h, w]; the leader has all of it */
     struct spread_traffic traffic, *ranks; /* so far of this rank; of a row, of all */
     struct pipeline_progress at;
-    int rows_done, decoded, to_decode; /* rows, latent frames of all tiles */
-    int tiles;
+    int rows_done, decoded, to_decode; /* rows, latent frames of all rounds */
+    int rounds;
 };
 
 static void progress_tell(struct run *r, enum pipeline_stage stage, int step, int steps,
@@ -308,6 +308,12 @@ static enum status row_done(void *ctx, double seconds, struct err *e)
     return ST_OK;
 }
 
+/* Does this rank take part in decoding? */
+static bool films(const struct run *r)
+{
+    return r->g.leads || r->p->vae_ranks > 1;
+}
+
 /* Is there a reason not to decode the next latent frames? */
 static enum status decode_ask(void *ctx, struct err *e)
 {
@@ -333,23 +339,37 @@ static void decode_done(void *ctx, int latents, double seconds)
     progress_tell(r, STAGE_DECODE, r->decoded, r->to_decode, seconds);
 }
 
-/* On the leader: latents of a finished segment to frames. A stop asked for while they
- * are decoded waits for their checkpoint. */
+/* On the leader: a finished segment to the video's latents, and into a checkpoint. */
+static enum status segment_keep(struct run *r, int i, struct err *e)
+{
+    const struct segment *s = &r->g.segments.segment[i];
+
+    frames_copy(r, r->latents, r->g.segments.total, s->first + s->prefix, r->segment,
+                s->frames, s->prefix, s->frames - s->prefix);
+    return keep_finished(&r->keep, i + 1, s->first + s->frames, segment_rows(r, i), e);
+}
+
+/* Decoding has ended: a stop asked for meanwhile waits for the checkpoint. */
+static enum status decode_ended(struct run *r, enum status st, struct err *e)
+{
+    if (st == ST_STOPPED && r->g.leads && keep_wait(&r->keep, e) != ST_OK)
+        return e->status;
+    return st;
+}
+
+/* Latents of a finished segment to frames. */
 static enum status segment_finish(struct run *r, int i, struct err *e)
 {
     const struct segment *s = &r->g.segments.segment[i];
     struct latent_size size = size_of(r, s->frames);
-    int done = s->first + s->frames;
-    enum status st;
 
-    frames_copy(r, r->latents, r->g.segments.total, s->first + s->prefix, r->segment,
-                s->frames, s->prefix, s->frames - s->prefix);
-    TRY(keep_finished(&r->keep, i + 1, done, segment_rows(r, i), e));
+    if (r->g.leads)
+        TRY(segment_keep(r, i, e));
+    if (!films(r))
+        return ST_OK;
     stage_set(r, HALT_DECODE);
-    st = film_segment(&r->film, &r->scratch, r->segment, &size, s->prefix, e);
-    if (st == ST_STOPPED && keep_wait(&r->keep, e) != ST_OK)
-        return e->status;
-    return st;
+    return decode_ended(
+        r, film_segment(&r->film, &r->scratch, r->segment, &size, s->prefix, e), e);
 }
 
 static enum status segment_run(struct run *r, int i, struct err *e)
@@ -382,7 +402,7 @@ static enum status segment_run(struct run *r, int i, struct err *e)
     stage_set(r, HALT_ROWS);
     TRY(segment_start(r, i, e));
     TRY(denoise_segment(&a, &r->scratch, r->segment, e));
-    return spread_leads(&r->spread) ? segment_finish(r, i, e) : ST_OK;
+    return segment_finish(r, i, e);
 }
 
 /* ---- going on from a checkpoint -------------------------------------------------- */
@@ -428,6 +448,20 @@ static enum status noise_again(struct run *r, int segment, int row, struct err *
     return ST_OK;
 }
 
+/* Segments that were finished, to frames once more. */
+static enum status segments_film(struct run *r, int finished, struct err *e)
+{
+    for (int i = 0; i < finished && films(r); i++) {
+        const struct segment *s = &r->g.segments.segment[i];
+        struct latent_size size = size_of(r, s->frames);
+
+        if (r->g.leads)
+            TRY(segment_again(r, i, e));
+        TRY(film_segment(&r->film, &r->scratch, r->segment, &size, s->prefix, e));
+    }
+    return ST_OK;
+}
+
 /* Everything up to the first row that was not done. */
 static enum status segments_again(struct run *r, struct err *e)
 {
@@ -447,19 +481,11 @@ static enum status segments_again(struct run *r, struct err *e)
     for (int i = 0; i < finished; i++)
         r->rows_done += segment_rows(r, i);
     r->rows_done += all ? 0 : row;
-    if (!spread_leads(&r->spread))
-        return ST_OK;
     s = &r->g.segments.segment[segment];
-    TRY(keep_latents(&r->keep, r->latents, s->first + (all ? s->frames : s->prefix),
-                     e));
-    for (int i = 0; i < finished; i++) {
-        struct latent_size size = size_of(r, r->g.segments.segment[i].frames);
-
-        s = &r->g.segments.segment[i];
-        TRY(segment_again(r, i, e));
-        TRY(film_segment(&r->film, &r->scratch, r->segment, &size, s->prefix, e));
-    }
-    return ST_OK;
+    if (r->g.leads)
+        TRY(keep_latents(&r->keep, r->latents, s->first + (all ? s->frames : s->prefix),
+                         e));
+    return segments_film(r, finished, e);
 }
 
 /* ---- all segments ---------------------------------------------------------------- */
@@ -474,7 +500,7 @@ static enum status segments_run(struct run *r, struct err *e)
 
         r->to_decode += s->frames - (r->g.chained_pixels ? 0 : s->prefix);
     }
-    r->to_decode *= r->tiles;
+    r->to_decode *= r->rounds;
     if (r->job->resumed)
         TRY(segments_again(r, e));
     for (int i = first; i < r->g.segments.count; i++)
@@ -546,23 +572,26 @@ static enum status embeds_save(const struct run *r, struct err *e)
 static enum status film_start(struct run *r, struct err *e)
 {
     struct tags tags;
+    struct film_form form = geometry_film(r->p, &r->g, r->job);
     struct film_args a = {
         .vae = r->p->vae,
         .config = model_vae(r->p->model),
         .queue = r->queue,
-        .shape = vae_shape_of(r->p, r->job),
-        .cut = r->g.cut,
+        .shape = form.shape,
+        .cut = form.cut,
+        .world = form.ranks > 1 ? r->p->world : NULL,
+        .rank = form.rank,
+        .ranks = form.ranks,
+        .late = ops_facts(r->p->ops)->space != MEM_HOST,
         .path = r->job->output,
         .media = &tags.options,
-        .chained_pixels = r->g.chained_pixels,
-        .overlap_frames = r->g.chained_pixels ? (int)r->job->overlap_history : 0,
-        .many = r->g.segments.count > 1,
-        .kept = r->g.segments.count > 1 && !r->g.chained_pixels && !r->g.cut.height
-                    ? &r->kept
-                    : NULL,
+        .chained_pixels = form.chained_pixels,
+        .overlap_frames = form.overlap_frames,
+        .many = form.many,
+        .kept = &r->kept,
         .whole = r->latents,
         .whole_size = size_of(r, r->g.segments.total),
-        .ask = decode_ask,
+        .ask = r->g.leads ? decode_ask : NULL,
         .step_done = decode_done,
         .ctx = r,
     };
@@ -571,19 +600,31 @@ static enum status film_start(struct run *r, struct err *e)
     return film_open(&r->film, &a, e);
 }
 
-/* On the leader. */
+static void cut_tell(const struct run *r, const struct vae_shape *shape)
+{
+    char text[CUT_TEXT_BYTES], line[CUT_TEXT_BYTES + 64], on[32] = "";
+
+    if (cut_count(shape, &r->g.cut) == 1 || !r->events->note)
+        return;
+    cut_print(shape, &r->g.cut, text);
+    if (r->p->vae_ranks > 1)
+        snprintf(on, sizeof(on), " on %d ranks", r->p->vae_ranks);
+    snprintf(line, sizeof(line), "decoding in %s pixels%s", text, on);
+    r->events->note(r->events->ctx, "decode", line);
+}
+
+/* The leader chooses the cut, and tells those that decode with it. */
 static enum status cut_take(struct run *r, struct err *e)
 {
     struct vae_shape shape = vae_shape_of(r->p, r->job);
-    char text[CUT_TEXT_BYTES], line[CUT_TEXT_BYTES + 32];
 
-    TRY(pipeline_cut(r->p, r->job, &r->g.cut, e));
-    r->tiles = cut_count(&shape, &r->g.cut);
-    if (r->tiles == 1 || !r->events->note)
-        return ST_OK;
-    cut_print(&shape, &r->g.cut, text);
-    snprintf(line, sizeof(line), "decoding in %s pixels", text);
-    r->events->note(r->events->ctx, "decode", line);
+    if (r->g.leads)
+        TRY(pipeline_cut(r->p, r->job, &r->g.cut, e));
+    if (r->p->vae_ranks > 1)
+        TRY(spread_bytes(&r->spread, &r->g.cut, sizeof(r->g.cut), e));
+    r->rounds = cut_rounds(&shape, &r->g.cut, r->p->vae_ranks);
+    if (r->g.leads)
+        cut_tell(r, &shape);
     return ST_OK;
 }
 
@@ -609,21 +650,16 @@ static enum status memory_get(struct run *r, struct err *e)
     return ops_queue_open(ops, r->workspace, r->memory.workspace, &r->queue, e);
 }
 
-/* Frames that have waited for the end; a stop asked for meanwhile waits for the
- * checkpoint of the last row. */
+/* Frames that have waited for the end. */
 static enum status rest_decode(struct run *r, struct err *e)
 {
-    enum status st = film_rest(&r->film, &r->scratch, e);
-
-    if (st == ST_STOPPED && keep_wait(&r->keep, e) != ST_OK)
-        return e->status;
-    return st;
+    if (!films(r))
+        return ST_OK;
+    return decode_ended(r, film_rest(&r->film, &r->scratch, e), e);
 }
 
 static enum status outputs_finish(struct run *r, struct err *e)
 {
-    TRY(rest_decode(r, e));
-    stage_set(r, HALT_CLOSING);
     TRY(embeds_save(r, e));
     TRY(latents_save(r, e));
     TRY(noise_source_commit(&r->noise, e));
@@ -683,8 +719,8 @@ static enum status run_all(struct run *r, struct err *e)
 
     TRY(geometry_init(&r->g, r->p, job, world_facts(r->p->world)->size, e));
     TRY(spread_open(&r->spread, r->p->world, r->p->ops, &r->g.mesh, e));
-    r->g.group = seqpar_group_of(&r->spread.comms);
-    r->g.leads = spread_leads(&r->spread);
+    geometry_rank(&r->g, world_facts(r->p->world)->rank,
+                  seqpar_group_of(&r->spread.comms));
     TRY(schedule_init(&r->schedule, (enum solver)job->solver, (int)job->inference_steps,
                       job->shift, e));
     TRY(halt_start(r, e));
@@ -697,8 +733,7 @@ static enum status run_all(struct run *r, struct err *e)
         keep_room(&r->keep, &room);
     team_use(&r->p->reading.team, r->spread.ranks);
     TRY(pipeline_load(r->p, !rows_given(r), r->events, e));
-    if (r->g.leads)
-        TRY(cut_take(r, e));
+    TRY(cut_take(r, e));
     TRY(memory_get(r, e));
     r->keep.latents = r->latents;
     if (r->g.leads)
@@ -708,9 +743,11 @@ static enum status run_all(struct run *r, struct err *e)
         TRY(keep_encoded(&r->keep, segment_rows(r, 0), e));
     stage_set(r, HALT_DECODE);
     TRY(noise_source_open(&r->noise, r->p->world, job, e));
-    if (r->g.leads)
+    if (films(r))
         TRY(film_start(r, e));
     TRY(segments_run(r, e));
+    TRY(rest_decode(r, e));
+    stage_set(r, HALT_CLOSING);
     return r->g.leads ? outputs_finish(r, e) : ST_OK;
 }
 

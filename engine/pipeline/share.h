@@ -1,4 +1,4 @@
-/* share.h - one copy of the transformer's weights per machine, for the weight store
+/* share.h - one copy of weights per machine, for a weight store
  *
  * The first rank of every machine reads into memory that all its ranks see
  * (dist/world.h); the others borrow views of it.

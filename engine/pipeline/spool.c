@@ -39,7 +39,6 @@ enum status spool_open(struct spool *s, const char *path, struct err *e)
         return err_set(e, ST_RESOURCE, "out of memory: a name of %zu bytes",
                        strlen(path));
     s->fd = mkostemp(name, O_CLOEXEC);
-    s->at = 0;
     if (s->fd < 0)
         err_set(e, ST_RESOURCE, "cannot make a temporary file beside '%s': %s", path,
                 strerror(errno));
@@ -56,26 +55,22 @@ void spool_close(struct spool *s)
     s->fd = -1;
 }
 
-void spool_rewind(struct spool *s)
-{
-    s->at = 0;
-}
-
-enum status spool_put(struct spool *s, const void *data, size_t bytes, struct err *e)
+enum status spool_put(const struct spool *s, int64_t at, const void *data, size_t bytes,
+                      struct err *e)
 {
     const char *from = data;
 
     while (bytes > 0) {
-        ssize_t n = pwrite(s->fd, from, bytes, s->at);
+        ssize_t n = pwrite(s->fd, from, bytes, at);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return err_set(e, ST_RESOURCE,
                            "cannot write frames beside the output after %.1f MiB: %s",
-                           (double)s->at / mib, strerror(n < 0 ? errno : ENOSPC));
+                           (double)at / mib, strerror(n < 0 ? errno : ENOSPC));
         from += n;
-        s->at += n;
+        at += n;
         bytes -= (size_t)n;
     }
     return ST_OK;
