@@ -58,16 +58,16 @@ enum status devices_check(struct world *w, const char *name, int visible, struct
     return st;
 }
 
-enum status devices_open(struct world *w, const char *backend, int threads,
-                         const char *algorithms, struct ops **out, bool *hidden,
+enum status devices_open(struct world *w, const char *backend,
+                         const struct ops_options *opt, struct ops **out, bool *hidden,
                          struct err *e)
 {
-    struct ops_options opt = {.threads = threads, .algorithms = algorithms};
+    struct ops_options mine = *opt;
     int visible;
 
     TRY(ops_devices(backend, &visible, e));
-    TRY(device_choose(visible, world_facts(w), &opt.device, e));
-    TRY(ops_open(backend, &opt, out, e));
+    TRY(device_choose(visible, world_facts(w), &mine.device, e));
+    TRY(ops_open(backend, &mine, out, e));
     *hidden = visible == 1 && world_facts(w)->node_size > 1;
     return devices_check(w, ops_facts(*out)->device, visible, e);
 }

@@ -10,7 +10,7 @@
  *
  * No two ranks of a launch may have the same GPU: NCCL would hang.
  *
- *     TRY(devices_open(w, "cuda", threads, NULL, &ops, &hidden, e));
+ *     TRY(devices_open(w, "cuda", &options, &ops, &hidden, e));
  */
 #ifndef DIST_DEVICES_H
 #define DIST_DEVICES_H
@@ -20,12 +20,12 @@
 
 enum { DEVICE_NAME_BYTES = 64 };
 
-/* Open the backend for this rank, on a device of its own where it has devices.
- * `threads`, `algorithms`: as in ops_options. *hidden:
+/* Open the backend for this rank, on a device of its own where it has devices, whatever
+ * device `opt` says. *hidden:
  * do ranks of a machine see one GPU each? What is refused is ST_USAGE on all ranks; the
  * caller closes *out, also after a failure, when it is not NULL. Collective. */
-enum status devices_open(struct world *w, const char *backend, int threads,
-                         const char *algorithms, struct ops **out, bool *hidden,
+enum status devices_open(struct world *w, const char *backend,
+                         const struct ops_options *opt, struct ops **out, bool *hidden,
                          struct err *e);
 
 /* `visible` 0: the backend works on the host, device 0. ST_USAGE with both numbers when

@@ -58,6 +58,9 @@ static void result_describe(struct bench *b)
 static enum status bench_open(struct bench *b, const struct bench_options *o,
                               struct err *e)
 {
+    struct ops_options device = {.threads = threads_of(&o->engine),
+                                 .algorithms = o->engine.algorithms,
+                                 .kernels = (enum ops_kernels)o->kernels};
     bool hidden;
 
     TRY(options_check(o, e));
@@ -68,8 +71,7 @@ static enum status bench_open(struct bench *b, const struct bench_options *o,
     b->r->rank = calloc((size_t)world_facts(b->world)->size, sizeof(*b->r->rank));
     if (!b->r->rank)
         return err_set(e, ST_RESOURCE, "out of memory: ranks");
-    TRY(devices_open(b->world, o->engine.backend, threads_of(&o->engine),
-                     o->engine.algorithms, &b->ops, &hidden, e));
+    TRY(devices_open(b->world, o->engine.backend, &device, &b->ops, &hidden, e));
     result_describe(b);
     return ST_OK;
 }

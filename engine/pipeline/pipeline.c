@@ -57,13 +57,14 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
     const struct precision_choice *choice = precision_choice(
         (enum precision)opt->precision);
     struct model_options model = {.kind = (enum model_kind)opt->model_kind};
+    struct ops_options device = {.threads = threads_of(opt),
+                                 .algorithms = opt->algorithms};
     bool hidden;
 
     if (opt->no_text)
         model.without = 1u << MODEL_TEXT | 1u << MODEL_TOKENIZER;
 
-    TRY(devices_open(opt->world, opt->backend, threads_of(opt), opt->algorithms,
-                     &p->ops, &hidden, e));
+    TRY(devices_open(opt->world, opt->backend, &device, &p->ops, &hidden, e));
     reading_init(&p->reading, opt, p->ops);
     TRY(model_open(opt->model, &model, &p->model, e));
     p->precision = choice->dit;

@@ -296,12 +296,13 @@ int main(int argc, char **argv)
 {
     const char *how = argc > 1 ? argv[1] : "cpu";
     bool fails = strstr(how, "short") || strstr(how, "spoilt");
+    struct ops_options device = {.threads = 1};
     struct launch l;
     struct err e = ERR_INIT;
     bool hidden;
 
     CHECK_OK(world_open(&l.world, &e));
-    CHECK_OK(devices_open(l.world, fails ? "cpu" : how, 1, NULL, &l.ops, &hidden, &e));
+    CHECK_OK(devices_open(l.world, fails ? "cpu" : how, &device, &l.ops, &hidden, &e));
     CHECK_OK(comm_open_over(world_comm(l.world), l.ops, &l.ranks, &e));
     CHECK_OK(ops_queue_open(l.ops, NULL, 0, &l.queue, &e));
     if (fails)

@@ -68,6 +68,7 @@ static void refuses_two_ranks_on_one_gpu(void **state)
 static void lets_ranks_share_a_host(void **state)
 {
     struct device_claim claims[2] = {{"n1", "", 0}, {"n1", "", 0}};
+    struct ops_options opt = {.threads = 1};
     struct ops *ops = NULL;
     struct err e = ERR_INIT;
     struct world *w;
@@ -78,11 +79,11 @@ static void lets_ranks_share_a_host(void **state)
     assert_int_equal(world_open(&w, &e), ST_OK);
     assert_int_equal(devices_check(w, NULL, 0, &e), ST_OK);
     assert_int_equal(devices_check(w, "GPU-a", 1, &e), ST_OK);
-    assert_int_equal(devices_open(w, "cpu", 1, NULL, &ops, &hidden, &e), ST_OK);
+    assert_int_equal(devices_open(w, "cpu", &opt, &ops, &hidden, &e), ST_OK);
     assert_false(hidden);
     assert_null(ops_facts(ops)->device);
     ops_close(ops);
-    assert_int_equal(devices_open(w, "quantum", 1, NULL, &ops, &hidden, &e), ST_USAGE);
+    assert_int_equal(devices_open(w, "quantum", &opt, &ops, &hidden, &e), ST_USAGE);
     world_close(w);
 }
 
