@@ -23,6 +23,7 @@
  */
 #include "kernels/cuda/attention_rows.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/mma.cuh"
 
 enum {
     WIDE = 128, /* channels of a head */
@@ -56,14 +57,7 @@ struct kind {
 
 /* ---- shared memory ------------------------------------------------------------- */
 
-/* Four matrices of 8 rows of 16 bytes, whose rows' addresses the lanes bring. */
-static __device__ __forceinline__ void matrices_load(uint32_t (&m)[4], uint32_t at)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
-                 : "r"(at));
-}
-
+/* matrices_load of matrices that lie turned. */
 static __device__ __forceinline__ void matrices_load_turned(uint32_t (&m)[4],
                                                             uint32_t at)
 {
@@ -97,15 +91,6 @@ static __device__ __forceinline__ void product_i8(int *d, const uint32_t (&a)[4]
     asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
                  "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-static __device__ __forceinline__ void product_bf16(float *d, const uint32_t (&a)[4],
-                                                    uint32_t b0, uint32_t b1)
-{
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 

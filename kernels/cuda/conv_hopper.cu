@@ -273,38 +273,16 @@ static __global__ void __launch_bounds__(THREADS, 1)
 
 /* ---- launching ----------------------------------------------------------------- */
 
-static bool strides_fit(const struct tensor *t, int64_t unit)
-{
-    return t->stride[0] % unit == 0 && t->stride[1] % unit == 0 &&
-           t->stride[2] % unit == 0;
-}
-
-/* Pairs of outputs can be read and written as one. */
-static bool pairs_fit(const struct tensor *t)
-{
-    return (t->dtype == DT_BF16 || t->dtype == DT_F32) && strides_fit(t, 2) &&
-           (uintptr_t)t->data % 8 == 0;
-}
-
 extern "C" bool conv_hopper_fits(const struct op_conv *a)
 {
-    int64_t outputs = a->weight->shape[0];
-
-    if (a->x->dtype != DT_BF16 || a->weight->dtype != DT_BF16 ||
-        a->x->shape[3] % 8 != 0 || !strides_fit(a->x, 8) ||
-        (uintptr_t)a->x->data % 16 != 0 || (uintptr_t)a->weight->data % 16 != 0)
-        return false;
-    if (outputs <= 8)
-        return true;
-    return outputs % 2 == 0 && pairs_fit(a->y) &&
-           (!a->residual || pairs_fit(a->residual));
+    return conv_tiles_fit(a, DT_BF16, 8);
 }
 
 template <int WIDTH>
 static cudaError_t width_launch(struct conv_view *v, int units, cudaStream_t stream)
 {
-    return tiles_launch<WIDTH>(conv_hopper_kernel<WIDTH>, kind<WIDTH>::SHARED, v, units,
-                               stream);
+    return tiles_launch<WIDTH>(conv_hopper_kernel<WIDTH>, THREADS, kind<WIDTH>::SHARED,
+                               v, units, stream);
 }
 
 extern "C" cudaError_t conv_hopper_launch(const struct op_conv *a, int units,

@@ -381,7 +381,7 @@ static cudaError_t width_launch(struct conv_view *v, int units, cudaStream_t str
 {
     return tiles_launch<WIDTH>(v->up ? conv_near_kernel<WIDTH, true>
                                      : conv_near_kernel<WIDTH, false>,
-                               kind<WIDTH>::SHARED, v, units, stream);
+                               THREADS, kind<WIDTH>::SHARED, v, units, stream);
 }
 
 extern "C" cudaError_t conv_near_launch(const struct op_conv *a, int units,

@@ -303,6 +303,8 @@ static enum status conv_cuda(void *self, struct queue *q, const struct op_conv *
         return cuda_said(conv_near_launch(a, c->units, q->stream), "conv", e);
     if (c->hopper && conv_hopper_fits(a))
         return cuda_said(conv_hopper_launch(a, c->units, q->stream), "conv", e);
+    if (c->mma && c->unproven && conv_mma_fits(a))
+        return cuda_said(conv_mma_launch(a, c->units, q->stream), "conv", e);
     return cuda_said(conv_launch(a, q->stream), "conv", e);
 }
 

@@ -73,6 +73,10 @@ cudaError_t conv_hopper_launch(const struct op_conv *a, int units, cudaStream_t 
 bool conv_near_fits(const struct op_conv *a);
 cudaError_t conv_near_launch(const struct op_conv *a, int units, cudaStream_t stream);
 
+/* On the matrix unit of any gpu from 8.0 on. */
+bool conv_mma_fits(const struct op_conv *a);
+cudaError_t conv_mma_launch(const struct op_conv *a, int units, cudaStream_t stream);
+
 /* Norm of narrow bf16 rows into bf16, for what fits it. */
 bool norm_pixels_fits(const struct op_norm *a);
 cudaError_t norm_pixels_launch(const struct op_norm *a, cudaStream_t stream);

@@ -43,8 +43,9 @@ void wide_all(struct rig *r);
 /* Stored weights to codes. */
 void quantise_all(struct rig *r);
 
-/* Attention with heads of 128, which every kernel for a matrix unit has, and of 64. */
-void matrix_attention_all(struct rig *r);
+/* What there is more than one kernel for: attention with heads of 128 and of 64,
+ * convolution. */
+void matrix_all(struct rig *r);
 
 /* Ends the program with the text unless `st` is ST_OK. */
 void must(enum status st, const struct err *e, const char *what);

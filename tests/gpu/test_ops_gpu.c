@@ -588,11 +588,11 @@ int main(int argc, char **argv)
     }
     rig_close(&r);
     rig_open(&r, WORKSPACE, OPS_PORTABLE);
-    matrix_attention_all(&r);
+    matrix_all(&r);
     rig_close(&r);
     rig_open(&r, WORKSPACE, OPS_ALL);
     attention_all(&r);
-    matrix_attention_all(&r);
+    matrix_all(&r);
     quantise_all(&r);
     rows_all(&r);
     heads_all(&r);

@@ -643,7 +643,7 @@ static void copy_large(struct rig *r)
     table_compare(r, "60 MB to the GPU and back", &p, 0.0);
 }
 
-void matrix_attention_all(struct rig *r)
+void matrix_all(struct rig *r)
 {
     for (size_t i = 0; i < sizeof(fasts) / sizeof(fasts[0]); i++)
         fast_one(r, &fasts[i]);
@@ -653,6 +653,9 @@ void matrix_attention_all(struct rig *r)
     for (size_t i = 0; i < sizeof(slims) / sizeof(slims[0]); i++)
         slim_one(r, &slims[i]);
     slim_layer(r);
+    pairs_clear(r);
+    for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++)
+        conv_one(r, &convs[i]);
     pairs_clear(r);
 }
 
@@ -666,10 +669,8 @@ void rest_all(struct rig *r)
     key_sum_one(r, 0, 1);
     key_sum_one(r, 5, 16);
     merge_one(r);
-    matrix_attention_all(r);
-    for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++)
-        conv_one(r, &convs[i]);
     pairs_clear(r);
+    matrix_all(r);
     convert_all(r);
     convert_strided(r);
     rows_and_sinusoids(r);

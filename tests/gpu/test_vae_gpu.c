@@ -242,10 +242,11 @@ static double part_differs(struct rig *r, const struct pair *whole,
     return (double)bad / (double)(rows * line);
 }
 
-/* Columns 5 to 29 of the whole, from the columns that they read. */
-static void conv_part(struct rig *r)
+/* What some columns of x give, which lie within it, and what the whole gives. */
+static void conv_part(struct rig *r, const struct conv_case *c, int64_t from,
+                      int64_t columns)
 {
-    enum { FIRST = 5, COLUMNS = 25 };
+    int64_t first = from * c->up + 1, wide = columns * c->up - 2;
     struct conv_tensors t;
     struct pair part;
     struct tensor x;
@@ -253,19 +254,21 @@ static void conv_part(struct rig *r)
     struct err e = ERR_INIT;
     char name[80];
 
-    conv_make(r, &cases[0], &t);
+    conv_make(r, c, &t);
     t.dev.residual = NULL;
-    part = pair_make(r, DT_BF16, 4, SHAPE(2, 20, COLUMNS, 96), 0, 0);
-    x = tensor_slice(&t.x.dev, 2, FIRST - 1, COLUMNS + 2);
+    part = pair_make(r, DT_BF16, 4,
+                     SHAPE(t.y.host.shape[0], t.y.host.shape[1], wide, c->o), 0, 0);
+    x = tensor_slice(&t.x.dev, 2, from, columns);
     dev = t.dev;
     dev.x = &x;
     dev.y = &part.dev;
     dev.pad_lo[2] = dev.pad_hi[2] = 0;
-    dev.column = FIRST;
+    dev.column = first;
     must(ops_conv(r->gpu, r->gpu_q, &t.dev, &e), &e, "conv of the whole");
     must(ops_conv(r->gpu, r->gpu_q, &dev, &e), &e, "conv of a part");
-    snprintf(name, sizeof(name), "%sconv of a part: bytes not the whole's", prefix);
-    table_row(name, part_differs(r, &t.y, &part, FIRST), 0.0);
+    snprintf(name, sizeof(name), "%spart of %s: bytes not the whole's", prefix,
+             c->name);
+    table_row(name, part_differs(r, &t.y, &part, first), 0.0);
     pairs_clear(r);
 }
 
@@ -320,25 +323,27 @@ static void attention_one(struct rig *r, enum dtype dt)
 
 /* ---- speed --------------------------------------------------------------------- */
 
-static struct tensor on_device(struct rig *r, int rank, const int64_t *shape)
+static struct tensor on_device(struct rig *r, enum dtype dt, int rank,
+                               const int64_t *shape)
 {
-    struct tensor t = tensor_make(NULL, DT_BF16, MEM_DEVICE, rank, shape);
+    struct tensor t = tensor_make(NULL, dt, MEM_DEVICE, rank, shape);
     struct op_normal a = {.out = &t, .std = 1.0f};
     struct err e = ERR_INIT;
 
-    must(ops_mem_alloc(r->gpu, (size_t)tensor_count(&t) * 2, &t.data, &e), &e,
-         "memory");
+    must(ops_mem_alloc(r->gpu, (size_t)tensor_count(&t) * dtype_bytes(dt), &t.data, &e),
+         &e, "memory");
     must(ops_normal(r->gpu, r->gpu_q, &a, &e), &e, "normal");
     return t;
 }
 
 /* One step of a video of 544 x 960, and how long its convolution takes. */
-static void conv_speed(struct rig *r, int64_t h, int64_t w, int64_t in, int64_t out)
+static void conv_speed(struct rig *r, enum dtype dt, int64_t h, int64_t w, int64_t in,
+                       int64_t out)
 {
     enum { FRAMES = 4, TIMES = 5 };
-    struct tensor x = on_device(r, 4, SHAPE(FRAMES + 2, h, w, in));
-    struct tensor k = on_device(r, 5, SHAPE(out, 3, 3, 3, in));
-    struct tensor y = on_device(r, 4, SHAPE(FRAMES, h, w, out));
+    struct tensor x = on_device(r, dt, 4, SHAPE(FRAMES + 2, h, w, in));
+    struct tensor k = on_device(r, dt, 5, SHAPE(out, 3, 3, 3, in));
+    struct tensor y = on_device(r, dt, 4, SHAPE(FRAMES, h, w, out));
     struct op_conv a = {.y = &y,
                         .x = &x,
                         .weight = &k,
@@ -358,9 +363,9 @@ static void conv_speed(struct rig *r, int64_t h, int64_t w, int64_t in, int64_t 
     }
     rig_wait(r);
     ms = (now_ms() - begin) / TIMES;
-    printf("%sconv %lld of %lld at %lldx%lld: %.3f ms, %.0f TFLOP/s\n", prefix,
-           (long long)out, (long long)in, (long long)h, (long long)w, ms,
-           2e-9 * 27.0 * (double)in * (double)tensor_count(&y) / ms);
+    printf("%sconv %s %lld of %lld at %lldx%lld: %.3f ms, %.1f TFLOP/s\n", prefix,
+           dtype_name(dt), (long long)out, (long long)in, (long long)h, (long long)w,
+           ms, 2e-9 * 27.0 * (double)in * (double)tensor_count(&y) / ms);
     ops_mem_free(r->gpu, x.data);
     ops_mem_free(r->gpu, k.data);
     ops_mem_free(r->gpu, y.data);
@@ -371,10 +376,13 @@ static void conv_all(struct rig *r)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         conv_one(r, &cases[i]);
     conv_in_place(r);
-    conv_part(r);
-    conv_speed(r, 544, 960, 96, 96);
-    conv_speed(r, 272, 480, 192, 192);
-    conv_speed(r, 544, 960, 96, 3);
+    conv_part(r, &cases[0], 4, 27);
+    conv_part(r, &cases[1], 3, 12);
+    conv_speed(r, DT_BF16, 544, 960, 96, 96);
+    conv_speed(r, DT_BF16, 272, 480, 192, 192);
+    conv_speed(r, DT_BF16, 68, 120, 384, 384);
+    conv_speed(r, DT_BF16, 544, 960, 96, 3);
+    conv_speed(r, DT_F32, 136, 240, 96, 96);
 }
 
 int main(void)
@@ -389,6 +397,10 @@ int main(void)
         norm_one(&r, cols[i / 2], i % 2 ? ACT_SILU : ACT_NONE);
     attention_one(&r, DT_F32);
     attention_one(&r, DT_BF16);
+    rig_close(&r);
+    prefix = "portable: ";
+    rig_open(&r, (size_t)256 << 20, OPS_PORTABLE);
+    conv_all(&r);
     rig_close(&r);
     prefix = "unproven: ";
     rig_open(&r, (size_t)256 << 20, OPS_ALL);
