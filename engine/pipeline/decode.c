@@ -186,7 +186,7 @@ static enum status backend_open(struct decoding *d, struct err *e)
     return devices_open(d->a->world, o->backend,
                         o->threads ? (int)o->threads
                                    : world_facts(d->a->world)->threads,
-                        &d->ops, &hidden, e);
+                        o->algorithms, &d->ops, &hidden, e);
 }
 
 /* Everything that can be refused, from headers. */
