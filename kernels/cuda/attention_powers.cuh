@@ -297,31 +297,42 @@ static __device__ __forceinline__ void rows_shift(struct rows_state &st,
     rows_shrink(st, by);
 }
 
-/* The sums of the b-th 16 keys once more, by plain instructions: one warp alone cannot
- * ask for a product. Rows of the tile as in logits_put(). */
-static __device__ __forceinline__ void sums_again(const struct tile_view &v, int b,
-                                                  int (&x)[2][4])
+/* d += a b^T, 16 rows by 8, 32 bytes of each; by one warp. */
+static __device__ __forceinline__ void warp_product_i8(int (&d)[4], const int (&a)[4],
+                                                       const int (&b)[2])
 {
-    int thread = thread_now(), row = thread % 128 / WARP * 16 + thread % WARP / 4;
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, "
+                 "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* The sums of the b-th 16 keys once more: one warp alone cannot ask for the product of
+ * a warpgroup. d: of rows 8 b and on of the tile of keys, and of those 64 further. */
+static __device__ __forceinline__ void sums_again(const struct tile_view &v, int b,
+                                                  int (&d)[2][4])
+{
+    int thread = thread_now(), first = thread % 128 / WARP * 16 + thread % WARP / 4;
+    int other = 8 * b + thread % WARP / 4, at = thread % 4 * 4;
 
 #pragma unroll
     for (int i = 0; i < 8; i++)
-        x[i / 4][i % 4] = OFFSET;
+        d[i / 4][i % 4] = OFFSET;
 #pragma unroll 1
-    for (int c = 0; c < 128; c += 4) {
-        int q[2];
+    for (int piece = 0; piece < 8; piece += 2) {
+        int q[4];
 
 #pragma unroll
-        for (int half = 0; half < 2; half++)
-            q[half] = shared_int(tile_at(v.query, row, c / 16) + 1024 * half + c % 16);
+        for (int i = 0; i < 4; i++)
+            q[i] = shared_int(tile_at(v.query, first + i % 2 * 8, piece + i / 2) + at);
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int k = shared_int(tile_at(v.keys, thread % 4 * 2 + i % 2, c / 16) +
-                               1024 * (b + i / 2 * 8) + c % 16);
+        for (int far = 0; far < 2; far++) {
+            int k[2];
 
 #pragma unroll
-            for (int half = 0; half < 2; half++)
-                x[half][i] = __dp4a(q[half], k, x[half][i]);
+            for (int i = 0; i < 2; i++)
+                k[i] = shared_int(tile_at(v.keys, other + 64 * far, piece + i) + at);
+            warp_product_i8(d[far], q, k);
         }
     }
 }
@@ -332,10 +343,16 @@ static __device__ __forceinline__ void exponents_again(const struct rows_state &
                                                        int (&x)[2][4])
 {
     float k_scale = shared_float(v.k_scale + 4 * b);
+    int d[2][4];
 
-    sums_again(v, b, x);
-    four_make(st, 0, k_scale, x[0]);
-    four_make(st, 1, k_scale, x[1]);
+    sums_again(v, b, d);
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            x[row][i] = d[i / 2][2 * row + i % 2];
+        four_make(st, row, k_scale, x[row]);
+    }
 }
 
 /* From the codes: a t was beyond 16 bits. */
