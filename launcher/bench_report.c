@@ -160,9 +160,75 @@ static void whole_print(const struct bench_options *o, const struct bench_result
                : "estimated: one forward times all, plus text and decoding");
 }
 
+static double tuned_rate(const struct bench_tuned *t, int i)
+{
+    return 2.0 * (double)t->rows * (double)t->d * (double)t->k / t->way[i].seconds;
+}
+
+static const char *proof_of(const struct bench_way *w)
+{
+    return w->differ == 0  ? "proven"
+           : w->differ > 0 ? "rows depend on their number"
+                           : "";
+}
+
+/* Every way, fastest first. */
+static void tuned_print(const struct bench_tuned *t)
+{
+    printf("product %lldx%lldx%lld\n", (long long)t->rows, (long long)t->d,
+           (long long)t->k);
+    for (int i = 0; i < t->n; i++) {
+        const struct bench_way *w = &t->way[i];
+
+        printf("  %c %9.1f us %9.2f TFLOP/s  %s%s  %s\n", i == t->taken ? '*' : ' ',
+               w->seconds * 1e6, tuned_rate(t, i) * 1e-12, w->way.about,
+               w->first ? " (the backend's own)" : "", proof_of(w));
+    }
+}
+
+void bench_tune_rows(const struct bench_result *r, struct buf *text)
+{
+    for (int i = 0; i < BENCH_TUNED; i++) {
+        const struct bench_tuned *t = &r->tuned[i];
+
+        buf_addf(text, "# %lldx%lldx%lld: %.1f us, %.2f TFLOP/s, %s\n%s\n",
+                 (long long)t->rows, (long long)t->d, (long long)t->k,
+                 t->way[t->taken].seconds * 1e6, tuned_rate(t, t->taken) * 1e-12,
+                 t->way[t->taken].way.about, t->way[t->taken].way.text);
+    }
+}
+
+static void way_json(const struct bench_way *w, struct json_out *out)
+{
+    json_out_object(out, NULL);
+    json_out_string(out, "row", w->way.text);
+    json_out_string(out, "about", w->way.about);
+    json_out_double(out, "seconds", w->seconds);
+    json_out_bool(out, "first", w->first);
+    if (w->differ >= 0)
+        json_out_int(out, "values_that_depend_on_rows", w->differ);
+    json_out_end(out);
+}
+
+static void tuned_json(const struct bench_tuned *t, struct json_out *out)
+{
+    json_out_object(out, NULL);
+    json_out_int(out, "rows", t->rows);
+    json_out_int(out, "n", t->d);
+    json_out_int(out, "k", t->k);
+    json_out_int(out, "taken", t->taken);
+    json_out_array(out, "ways");
+    for (int i = 0; i < t->n; i++)
+        way_json(&t->way[i], out);
+    json_out_end(out);
+    json_out_end(out);
+}
+
 void bench_print(const struct bench_options *o, const struct bench_result *r)
 {
     head_print(o, r);
+    for (int i = 0; i < BENCH_TUNED && r->tuned; i++)
+        tuned_print(&r->tuned[i]);
     for (int i = 0; i < BENCH_PARTS; i++) {
         const struct bench_part_result *p = &r->part[i];
 
@@ -323,6 +389,12 @@ void bench_json(const struct bench_options *o, const struct bench_result *r,
     }
     if (r->part[BENCH_ACCURACY].ran)
         accuracy_json(&r->accuracy, &out);
+    if (r->tuned) {
+        json_out_array(&out, "tuned");
+        for (int i = 0; i < BENCH_TUNED; i++)
+            tuned_json(&r->tuned[i], &out);
+        json_out_end(&out);
+    }
     ranks_json(r, &out);
     whole_json(r, &out);
     json_out_end(&out);

@@ -12,4 +12,7 @@ void bench_print(const struct bench_options *o, const struct bench_result *r);
 void bench_json(const struct bench_options *o, const struct bench_result *r,
                 struct buf *text);
 
+/* Rows of the table of algorithms, for what was tuned; to be appended to a file. */
+void bench_tune_rows(const struct bench_result *r, struct buf *text);
+
 #endif

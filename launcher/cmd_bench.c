@@ -10,7 +10,7 @@
 /* What the flags fill. */
 struct bench_settings {
     struct bench_options o;
-    char *parts, *json, *scratch;
+    char *parts, *json, *scratch, *tune_file;
     bool help;
 };
 
@@ -53,6 +53,11 @@ static const struct option table[] = {
          "of forward,vae,text,load,accuracy; the first three when not given"),
     INTEGER("repeats", NULL, AT(repeats), 1, BENCH_REPEATS_MAX, "timed passes; 3"),
     FLAG("ops", AT(ceilings), "list every op beside what the machine can do"),
+    FLAG("tune", AT(tune),
+         "time the algorithms of products, and use the fastest that is proven"),
+    TEXT("tune_file", offsetof(struct bench_settings, tune_file), "FILE",
+         "with tune: write what was found, for --algorithms"),
+    TEXT("algorithms", AT(engine.algorithms), "FILE", "use what was found before"),
     FLAG("end_to_end", AT(end_to_end), "run all steps instead of adding them up"),
     INTEGER("layers", NULL, AT(layers), 1, 1024,
             "transformer blocks, other than the shape's"),
@@ -137,29 +142,47 @@ static enum status settings_read(struct bench_settings *s, struct option_set *se
     s->o.scratch = s->scratch                       ? s->scratch
                    : temporary && temporary[0] != 0 ? temporary
                                                     : "/tmp";
+    if (s->tune_file && !s->o.tune)
+        return err_set(e, ST_USAGE, "tune_file needs --tune");
     return parts_read(s, e);
 }
 
 /* ---- results --------------------------------------------------------------------- */
 
-static enum status json_write(const struct bench_settings *s,
-                              const struct bench_result *r, struct err *e)
+/* `text` to a file; `mode` as of fopen. */
+static enum status text_write(const struct buf *text, const char *path,
+                              const char *mode, struct err *e)
 {
-    struct buf text = BUF_INIT;
-    enum status st = ST_OK;
     FILE *f;
 
-    bench_json(&s->o, r, &text);
-    if (text.failed)
-        st = err_set(e, ST_RESOURCE, "out of memory: results of a benchmark");
-    f = st == ST_OK ? fopen(s->json, "w") : NULL;
-    if (st == ST_OK && !f)
-        st = err_set(e, ST_RESOURCE, "cannot write '%s': %s", s->json, strerror(errno));
-    if (st == ST_OK)
-        fputs(buf_text(&text), f);
-    if (f && fclose(f) != 0)
-        st = err_set(e, ST_RESOURCE, "cannot write '%s': %s", s->json, strerror(errno));
-    buf_release(&text);
+    if (text->failed)
+        return err_set(e, ST_RESOURCE, "out of memory: results of a benchmark");
+    f = fopen(path, mode);
+    if (!f)
+        return err_set(e, ST_RESOURCE, "cannot write '%s': %s", path, strerror(errno));
+    fputs(buf_text(text), f);
+    if (fclose(f) != 0)
+        return err_set(e, ST_RESOURCE, "cannot write '%s': %s", path, strerror(errno));
+    return ST_OK;
+}
+
+/* Later rows of a table take precedence, so what was tuned is added to the file. */
+static enum status files_write(const struct bench_settings *s,
+                               const struct bench_result *r, struct err *e)
+{
+    struct buf json = BUF_INIT, rows = BUF_INIT;
+    enum status st = ST_OK;
+
+    if (s->json) {
+        bench_json(&s->o, r, &json);
+        st = text_write(&json, s->json, "w", e);
+    }
+    if (st == ST_OK && s->tune_file) {
+        bench_tune_rows(r, &rows);
+        st = text_write(&rows, s->tune_file, "a", e);
+    }
+    buf_release(&json);
+    buf_release(&rows);
     return st;
 }
 
@@ -172,7 +195,7 @@ static enum status bench_do(struct bench_settings *s, struct world *w, struct er
     TRY(bench_run(&s->o, &r, e));
     if (world_facts(w)->rank == 0) {
         bench_print(&s->o, r);
-        st = s->json ? json_write(s, r, e) : ST_OK;
+        st = files_write(s, r, e);
     }
     bench_destroy(r);
     return st;

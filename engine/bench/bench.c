@@ -59,7 +59,9 @@ static enum status bench_open(struct bench *b, const struct bench_options *o,
                               struct err *e)
 {
     struct ops_options device = {.threads = threads_of(&o->engine),
-                                 .algorithms = o->engine.algorithms,
+                                 .algorithms = o->tune && !o->engine.algorithms
+                                                   ? ""
+                                                   : o->engine.algorithms,
                                  .kernels = (enum ops_kernels)o->kernels};
     bool hidden;
 
@@ -123,6 +125,8 @@ static enum status parts_run(struct bench *b, struct err *e)
     };
     bool leads = world_facts(b->world)->rank == 0;
 
+    if (b->o->tune)
+        TRY(bench_tune(b, e));
     if (b->o->ceilings)
         TRY(bench_ceilings(b, e));
     for (int i = 0; i < BENCH_PARTS; i++) {
@@ -161,6 +165,7 @@ void bench_destroy(struct bench_result *r)
     if (!r)
         return;
     free(r->accuracy.block);
+    free(r->tuned);
     free(r->rank);
     free(r);
 }

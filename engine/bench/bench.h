@@ -51,6 +51,7 @@ struct bench_options {
     bool share_blocks;   /* all blocks have the weights of one */
     bool ceilings;       /* measure what the machine can do */
     bool end_to_end;     /* run all steps for real */
+    bool tune;           /* look for the fastest way of each product of a block */
     bool part[BENCH_PARTS];
     const char *scratch; /* folder for the file of `load` */
 };
@@ -98,6 +99,24 @@ struct bench_accuracy {
     struct bench_distance velocity;     /* the whole result, over all tokens */
 };
 
+/* A way of a product; of those that were not proven because a faster one was, `differ`
+ * is -1, else how many values depended on the number of rows. */
+struct bench_way {
+    struct linear_way way;
+    double seconds; /* of one product */
+    bool first;     /* what the backend takes by itself */
+    int64_t differ;
+};
+
+enum { BENCH_WAYS_MAX = 32, BENCH_TUNED = 3 };
+
+/* y[rows,d] = x[rows,k] w[d,k]^T, fastest way first. */
+struct bench_tuned {
+    int64_t rows, d, k;
+    int n, taken;
+    struct bench_way way[BENCH_WAYS_MAX];
+};
+
 enum bench_whole { BENCH_UNKNOWN, BENCH_ESTIMATED, BENCH_MEASURED };
 
 struct bench_result {
@@ -112,6 +131,7 @@ struct bench_result {
                             * weights lie, from memory that they could be read into */
     double load_read_rate; /* likewise: the file by one thread, from the page cache */
     struct bench_accuracy accuracy;
+    struct bench_tuned *tuned;      /* [BENCH_TUNED]; NULL: not asked for */
     double copy_rate, product_rate; /* bytes and FLOP per second; 0: not measured */
     enum bench_whole whole;
     double whole_seconds;   /* text, all steps and VAE; without loading and writing */

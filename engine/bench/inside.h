@@ -61,4 +61,7 @@ enum status bench_accuracy(struct bench *b, struct bench_part_result *out,
 /* ceilings.c: what copies and one large product reach. */
 enum status bench_ceilings(struct bench *b, struct err *e);
 
+/* tune.c: fills r->tuned; what it finds is in use afterwards. */
+enum status bench_tune(struct bench *b, struct err *e);
+
 #endif

@@ -106,6 +106,8 @@ stray argument        | 2 | "${B[@]}" fast                  | unexpected argumen
 unknown backend       | 2 | "${B[@]}" --backend quick       | unknown backend 'quick'
 steps without forward | 2 | "${B[@]}" --parts vae --end_to_end | end_to_end ; forward
 mesh of other ranks   | 2 | "${B[@]}" --mesh g2u2           | cannot lay 1 rank out as 'g2u2'
+nothing to tune       | 2 | "${B[@]}" --tune                | backend 'cpu' has one way to work out a product
+a file of nothing     | 2 | "${B[@]}" --tune_file f         | tune_file needs --tune
 no such folder        | 2 | "${B[@]}" --parts load --scratch /nowhere | /nowhere
 too large             | 4 | bench --shape 14b --layers 1000 --precision fp32 | GiB
 END
