@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PLAN_ROWS = 4096, PROPOSALS = 64 };
+enum { PLAN_ROWS = 4096, PROPOSALS = 64, IDS = 256 };
 
 static_assert(sizeof(cublasLtMatmulAlgo_t) == ALGO_WORDS * sizeof(uint64_t),
               "a row of the table has an algorithm's words");
@@ -184,6 +184,27 @@ static enum status first_proposal(struct cuda *c, const struct gemm *g,
     return ST_OK;
 }
 
+/* Has the library an algorithm of this number for these types? */
+static bool is_known(struct cuda *c, const cublasLtMatmulAlgo_t *algo,
+                     const struct algo_row *row)
+{
+    bool whole = row->x == DT_I8;
+    long id = attribute(algo, CUBLASLT_ALGO_CONFIG_ID, 4);
+    int known[IDS], n = 0;
+
+    if (cublasLtMatmulAlgoGetIds(
+            c->blas, whole ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F,
+            whole ? CUDA_R_32I : CUDA_R_32F, blas_type(row->x), blas_type(row->x),
+            blas_type(row->y), blas_type(row->y), IDS, known,
+            &n) != CUBLAS_STATUS_SUCCESS)
+        return false;
+    for (int i = 0; i < n; i++) {
+        if (known[i] == id)
+            return true;
+    }
+    return false;
+}
+
 /* The algorithm of a row, if the library says that the product can be worked out by it
  * in the room that there is. */
 static enum status row_check(struct cuda *c, const struct gemm *g,
@@ -194,7 +215,8 @@ static enum status row_check(struct cuda *c, const struct gemm *g,
     cublasLtMatmulAlgo_t algo;
 
     memcpy(&algo, row->word, sizeof(algo));
-    if (cublasLtMatmulAlgoCheck(c->blas, g->op, g->w, g->x, g->y, g->y, &algo, &said) !=
+    if (!is_known(c, &algo, row) ||
+        cublasLtMatmulAlgoCheck(c->blas, g->op, g->w, g->x, g->y, g->y, &algo, &said) !=
             CUBLAS_STATUS_SUCCESS ||
         said.state != CUBLAS_STATUS_SUCCESS || said.workspaceSize > GEMM_BYTES ||
         !is_whole(&algo))

@@ -47,6 +47,9 @@ void quantise_all(struct rig *r);
  * convolution. */
 void matrix_all(struct rig *r);
 
+/* test_ways_gpu.c */
+void ways_all(struct rig *r);
+
 /* Ends the program with the text unless `st` is ST_OK. */
 void must(enum status st, const struct err *e, const char *what);
 

@@ -17,6 +17,8 @@
 #     bench      14B shape, 960x544x97: forward in bf16 and fp8, VAE, text encoder,
 #                loading, every op beside what the machine can do
 #     long       14B shape, 1280x720x121: forward in fp8
+#     tune       algorithms of the products of a 14B block in fp8, and a forward with the
+#                fastest; its rows go to build/gpu-logs/algorithms
 #     ranks      several GPUs (ranks.sh)
 #
 # `ops`, `vae` and `big` alone need no library but CUDA's; the others those of the whole
@@ -35,7 +37,7 @@ table=$work/table
 . tests/gpu/table.sh
 
 side=(ops vae big golden load program sanitize accuracy)
-alone=(bench long ranks)
+alone=(bench long tune ranks)
 parts=" ${*:-${side[*]} ${alone[*]}} "
 gpus=$(nvidia-smi -L | wc -l)
 
@@ -91,6 +93,7 @@ passes()
 part_ops()
 {
     passes "operations against the reference" 300 "$bin/test_ops_gpu"
+    passes "algorithms of products" 120 "$bin/test_ops_gpu" --ways
 }
 
 part_vae()
@@ -227,6 +230,17 @@ part_long()
         --parts forward --size 1280x720 --num_frames 121 --repeats 2 \
         --json "$logs/long.json"
     figure "14B forward, 111,600 tokens, fp8, s" "$(seconds "$logs/long.json")" 11.8 15.6
+}
+
+part_tune()
+{
+    rm -f "$logs/algorithms"
+    timeout -k 5 300 "$bin/framefleet" bench --backend cuda --shape 14b --precision fp8 \
+        --tune --tune_file "$logs/algorithms" --parts forward --share_blocks \
+        --json "$logs/tune.json"
+    figure "14B forward, 51,000 tokens, fp8, tuned, s" "$(seconds "$logs/tune.json")" \
+        3.0 4.02
+    cat "$logs/algorithms"
 }
 
 part_ranks()
