@@ -178,15 +178,14 @@ static enum status weights_get(struct decoding *d, struct err *e)
 static enum status backend_open(struct decoding *d, struct err *e)
 {
     const struct engine_options *o = d->a->engine;
-    struct ops_options alone = {.threads = (int)o->threads};
+    struct ops_options opt = {.threads = (int)o->threads, .algorithms = o->algorithms};
     bool hidden;
 
     if (d->ranks == 1)
-        return ops_open(o->backend, &alone, &d->ops, e);
-    return devices_open(d->a->world, o->backend,
-                        o->threads ? (int)o->threads
-                                   : world_facts(d->a->world)->threads,
-                        o->algorithms, &d->ops, &hidden, e);
+        return ops_open(o->backend, &opt, &d->ops, e);
+    if (!opt.threads)
+        opt.threads = world_facts(d->a->world)->threads;
+    return devices_open(d->a->world, o->backend, &opt, &d->ops, &hidden, e);
 }
 
 /* Everything that can be refused, from headers. */
