@@ -103,7 +103,8 @@ class Run:
             dist.destroy_process_group()
 
     def budget(self, stage):
-        return self.options.budget or SIZES[self.options.size]["budget"][stage]
+        whole = self.options.budget or SIZES[self.options.size]["budget"][stage]
+        return whole * self.options.scale
 
     def wait(self):
         if self.cuda:

@@ -14,7 +14,7 @@ SIZES = {
         text=dict(d=192, ffn=512, heads=3, layers=3),
         dit=dict(d=256, ffn=1024, layers=8), dit_rate=1e-3,
         # tokens of a step on all GPUs, latent frames and their shares
-        tokens=102400, lengths=(5, 9, 13), shares=(0.6, 0.2, 0.2),
+        tokens=102400, lengths=(5, 9, 13), shares=(0.65, 0.2, 0.15),
         # frames and clips of a round of encoding, and clips at most
         short=(17, 64), long=(49, 6), clips_most=200000),
     "tiny": dict(

@@ -40,6 +40,7 @@ def options_read(args):
     parser.add_argument("--ranks", type=int, default=0)
     parser.add_argument("--size", choices=list(SIZES), default="whole")
     parser.add_argument("--budget", type=float, help="GPU seconds, instead of the size's")
+    parser.add_argument("--scale", type=float, default=1.0, help="of every budget")
     parser.add_argument("--limit", type=float, help="seconds of this call")
     parser.add_argument("--steps", type=int, help="at most so many in this call")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
