@@ -123,7 +123,7 @@ skip()
 
 run()
 {
-    timeout 60 "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null
+    timeout 300 "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null
     code=$?
 }
 

@@ -141,7 +141,7 @@ exit $code
 END
 on_small_disk()
 {
-    timeout 60 unshare -rm bash small.sh "$@" </dev/null
+    timeout 300 unshare -rm bash small.sh "$@" </dev/null
 }
 if ! on_small_disk 64k true >/dev/null 2>&1; then
     skip "full disks" "a small file system cannot be mounted here"

@@ -10,10 +10,19 @@
  *     probe peak OUT COMMAND...     run it; peak memory in bytes goes to the file OUT
  *     probe signal N WORD COMMAND.. run it; when a line of its stderr holds WORD send
  *                                   signal N; prints "signal N" or "exit CODE"
+ *     probe hold N MS WORD COUNT PATTERN COMMAND...
+ *                                   the same, but from that line on wait until COUNT
+ * files match PATTERN, and MS milliseconds more
+ *
+ * A command that is to be signalled is never more than a line ahead of us, however slow
+ * we are: another one waits until we have read. So a run is held where it is by not
+ * reading, and goes on for a row at a time while checkpoints are waited for.
  *
  * Exit code 0, or 1 with a line on stderr; `peak` passes the command's code on.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,6 +38,9 @@
 #include "kernels/base/json.h"
 
 enum { LINE_BYTES = 1 << 20, VALUES_MAX = 1 << 24 };
+
+/* How long a run that writes no checkpoint is held, and one that does. */
+enum { MOMENT_MS = 5, MOMENTS = 60, MOMENTS_MAX = 24000 };
 
 static int complain(const struct err *e)
 {
@@ -289,51 +301,127 @@ static int peak_run(int argc, char **argv)
     return WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
 }
 
-/* Copy lines of the child's stderr to ours; once one holds `word`, signal it. */
-static void watch(FILE *lines, pid_t child, int number, const char *word)
+/* What a command is sent, and when. */
+struct plan {
+    int number; /* of the signal */
+    int pause_ms;
+    const char *word;
+    size_t count; /* of files that match `pattern` */
+    const char *pattern;
+};
+
+static bool are_there(const char *pattern, size_t count)
 {
+    glob_t found = {0};
+    bool enough = glob(pattern, GLOB_BRACE, NULL, &found) == 0 &&
+                  found.gl_pathc >= count;
+
+    globfree(&found);
+    return enough;
+}
+
+/* The files are there, at once or while the run waits for us: as long as a checkpoint
+ * is being written, and a moment for the next one to be begun. */
+static bool files_await(const struct plan *p)
+{
+    const char *slash = p->count ? strrchr(p->pattern, '/') : NULL;
+    char writing[4096];
+
+    if (!slash)
+        return true;
+    snprintf(writing, sizeof(writing), "%.*s/.ck-*.tmp", (int)(slash - p->pattern),
+             p->pattern);
+    for (int i = 0; i < MOMENTS_MAX; i++) {
+        if (are_there(p->pattern, p->count))
+            return true;
+        if (i >= MOMENTS && !are_there(writing, 1))
+            return false;
+        usleep(1000 * MOMENT_MS);
+    }
+    return false;
+}
+
+/* Copy lines of the child's stderr to ours; once the moment has come, signal it. */
+static void watch(FILE *lines, pid_t child, const struct plan *p)
+{
+    bool begun = false, sent = false;
     char line[4096];
 
     while (fgets(line, sizeof(line), lines)) {
         fputs(line, stderr);
-        if (word && strstr(line, word)) {
-            kill(child, number);
-            word = NULL;
+        begun = begun || strstr(line, p->word);
+        if (begun && !sent && files_await(p)) {
+            usleep(1000u * (unsigned)p->pause_ms);
+            kill(child, p->number);
+            sent = true;
         }
     }
 }
 
-static int signal_run(int argc, char **argv)
+/* A pipe that holds one write, where the system has that. */
+static int pipe_make(int ends[2])
 {
-    int number = (int)strtol(argv[0], NULL, 10), ends[2], how = 0;
+    if (pipe2(ends, O_DIRECT) != 0)
+        return pipe(ends);
+    fcntl(ends[1], F_SETPIPE_SZ, 1);
+    return 0;
+}
+
+static int plan_run(const struct plan *p, char **command)
+{
+    int ends[2], how = 0;
     FILE *lines;
     pid_t child;
 
-    (void)argc;
-    if (pipe(ends) != 0)
-        return exec_failed(argv + 2);
+    if (pipe_make(ends) != 0)
+        return exec_failed(command);
     child = fork();
     if (child == 0) {
-        signal(number, SIG_DFL);
+        signal(p->number, SIG_DFL);
         dup2(ends[1], STDERR_FILENO);
         close(ends[0]);
         close(ends[1]);
-        execv(argv[2], argv + 2);
-        _exit(exec_failed(argv + 2));
+        execv(command[0], command);
+        _exit(exec_failed(command));
     }
     close(ends[1]);
     lines = fdopen(ends[0], "r");
     if (child < 0 || !lines)
-        return exec_failed(argv + 2);
-    watch(lines, child, number, argv[1]);
+        return exec_failed(command);
+    watch(lines, child, p);
     fclose(lines);
     if (waitpid(child, &how, 0) != child)
-        return exec_failed(argv + 2);
+        return exec_failed(command);
     if (WIFSIGNALED(how))
         printf("signal %d\n", WTERMSIG(how));
     else
         printf("exit %d\n", WEXITSTATUS(how));
     return 0;
+}
+
+static int number_of(const char *text)
+{
+    return (int)strtol(text, NULL, 10);
+}
+
+static int signal_run(int argc, char **argv)
+{
+    struct plan p = {.number = number_of(argv[0]), .word = argv[1]};
+
+    (void)argc;
+    return plan_run(&p, argv + 2);
+}
+
+static int hold_run(int argc, char **argv)
+{
+    struct plan p = {.number = number_of(argv[0]),
+                     .pause_ms = number_of(argv[1]),
+                     .word = argv[2],
+                     .count = (size_t)number_of(argv[3]),
+                     .pattern = argv[4]};
+
+    (void)argc;
+    return plan_run(&p, argv + 5);
 }
 
 int main(int argc, char **argv)
@@ -346,6 +434,7 @@ int main(int argc, char **argv)
         {"frames", frames_print, 1}, {"tag", tag_print, 2},   {"json", json_print, 1},
         {"h5", h5_print, 3},         {"attr", attr_print, 2}, {"h5make", h5_make, 3},
         {"relaunch", relaunch, 3},   {"peak", peak_run, 2},   {"signal", signal_run, 3},
+        {"hold", hold_run, 6},
     };
     int child = h5_child_main(argc, argv);
 

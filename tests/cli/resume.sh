@@ -4,8 +4,6 @@
 kills=${KILLS:-2} # of each kind of run
 
 RANDOM=${SEED:-7}
-# A run that has not ended must not keep the test waiting.
-limit=(timeout -s KILL 60)
 
 # undisturbed: the bytes to reach, in want.y4m and want.h5
 undisturbed()
@@ -14,40 +12,17 @@ undisturbed()
     makes "${ARGS[@]}" --output want.y4m --save_latents want.h5
 }
 
-# A checkpoint that has all of the solver's history: two steps are not enough.
-checkpointed()
+# killed_at ROWS: start the run and kill it when so many rows are done and there is a
+# checkpoint that has all of the solver's history: two steps are not enough
+killed_at()
 {
-    compgen -G "got.y4m.checkpoints/ck-*-*[1-9]?-i1.h5" >/dev/null ||
-        compgen -G "got.y4m.checkpoints/ck-*-000[3-9]-i1.h5" >/dev/null
-}
+    local folder=got.y4m.checkpoints
 
-# begin ROWS: start the run in the background, wait until so many rows are done and there
-# is a checkpoint
-begin()
-{
     rm -rf got.*
-    : >"$root/log"
-    "${limit[@]}" "${START[@]}" "$FF" generate "${ARGS[@]:1}" --output got.y4m \
-        --save_latents got.h5 --checkpoint_every 1 >"$root/log" 2>&1 &
-    pid=$!
-    until [ "$(grep -c '^denoise' "$root/log")" -ge "$1" ] &&
-        checkpointed; do
-        kill -0 $pid 2>/dev/null || break
-        sleep 0.01
-    done
-}
-
-# The process of rank 0, below timeout (and mpirun).
-kill_all()
-{
-    local below
-
-    below=$(pgrep -P $pid) || below=
-    for p in $below; do
-        pkill -KILL -P "$p" 2>/dev/null
-        kill -KILL "$p" 2>/dev/null
-    done
-    wait $pid 2>/dev/null
+    how=$("$PROBE" hold 9 $((RANDOM % 20)) "denoise $1/" 1 \
+        "$folder/ck-{*-*[1-9]?,*-000[3-9]}-i1.h5" "$FF" generate "${ARGS[@]:1}" \
+        --output got.y4m --save_latents got.h5 --checkpoint_every 1 2>"$root/err")
+    is "killed at row $1" "$how" "signal 9"
 }
 
 # reached NAME: what came out is what the undisturbed run gave, and nothing is left
@@ -61,27 +36,11 @@ reached()
 # killed NAME ROWS: SIGKILL around row ROWS, resume until the end
 killed()
 {
-    begin "$2"
-    sleep "0.0$((RANDOM % 10))"
-    kill_all
-    if [ -e got.y4m ]; then
-        rm -rf got.y4m.checkpoints # it was quicker
-    elif compgen -G "got.y4m.checkpoints/ck-*.h5" >/dev/null; then
-        run_ranks resume got.y4m "${ON[@]}"
-        grep -q '^going on from ck-' "$root/err" && ok || not_ok "$1" "did not go on"
-        echo "$1: $(head -2 "$root/err" | tail -1)"
-        resumed=$((resumed + 1))
-    else
-        run_ranks "${ARGS[@]}" --output got.y4m --save_latents got.h5 --force
-    fi
+    killed_at "$2"
+    makes resume got.y4m
+    grep -q '^going on from ck-' "$root/err" && ok || not_ok "$1" "did not go on"
+    echo "$1: $(head -2 "$root/err" | tail -1)"
     reached "$1, $2 rows"
-}
-
-run_ranks()
-{
-    "${CONTINUE[@]}" "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null
-    code=$?
-    [ $code -eq 0 ] && ok || not_ok "framefleet $*" "exit code $code"
 }
 
 # kind NAME ROWS ARGS...: a few kills of one kind of run
@@ -97,10 +56,6 @@ kind()
     done
 }
 
-resumed=0
-START=()
-CONTINUE=()
-ON=()
 PLAIN=(--model wan --prompt "A cat sits on the table." --size 128x96 --num_frames 9
     --threads 1)
 FORCING=(--model sky --prompt "A cat sits on the table." --size 64x48 --threads 1)
@@ -114,8 +69,6 @@ kind "long, latents" 150 "${FORCING[@]}" --steps 40 --num_frames 57 --base_num_f
     --overlap_history 5 --addnoise_condition 20 --rng torch_cpu
 kind "long, pixels" 150 "${FORCING[@]}" --steps 40 --num_frames 57 --base_num_frames 17 \
     --overlap_history 5 --addnoise_condition 20 --chain pixels
-
-[ $resumed -ge $((3 * kills)) ] && ok || not_ok kills "only $resumed runs went on"
 
 # USR1: a checkpoint, exit code 75, and on.
 ARGS=(generate "${PLAIN[@]}" --steps 40)
@@ -142,7 +95,7 @@ END
 
 # A kill between naming the latents and finishing the video leaves the latents behind.
 : >got.h5
-run_ranks resume "$checkpoint"
+makes resume "$checkpoint"
 reached "resume of a file"
 
 # Damage: the newest is refused in one line, and there is no older one.

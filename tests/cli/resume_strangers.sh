@@ -110,7 +110,7 @@ makes resume "$evil" --save_latents "$V/x.h5" --output "$V/x.y4m"
 mkdir far
 cp -R good.y4m.checkpoints far/
 here=$(pwd)
-(cd elsewhere && timeout 60 "$FF" resume "$here/far/good.y4m" 2>"$root/err") && ok ||
+(cd elsewhere && timeout 300 "$FF" resume "$here/far/good.y4m" 2>"$root/err") && ok ||
     not_ok "from another folder" "exit code $?"
 [ -s far/good.y4m ] && ok || not_ok "from another folder" "no video"
 

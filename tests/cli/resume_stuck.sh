@@ -10,7 +10,7 @@ folder=got.y4m.checkpoints
 # is not
 cramped()
 {
-    (ulimit -f 240 && timeout 60 "$FF" "$@") >"$root/out" 2>"$root/err" </dev/null
+    (ulimit -f 240 && timeout 300 "$FF" "$@") >"$root/out" 2>"$root/err" </dev/null
     code=$?
 }
 
