@@ -151,7 +151,7 @@ end()
 # some seconds; half of the time the next run does not wait for it.
 settled()
 {
-    local tries=300
+    local tries=1500
 
     [ "$way" == launcher ] && [ $((RANDOM % 2)) -eq 0 ] && return
     while [ -n "$(inside)" ] && [ $((tries -= 1)) -gt 0 ]; do

@@ -4,6 +4,9 @@
 #
 #     ranks N ARGS...     the program on N ranks; $code, $seconds, ../out, ../err
 #     no_hang NAME S      it ended by itself within those seconds
+#     process_of RANK     its process
+#     said WORD           wait until a line of the run $job has it in ../err
+#     saved PATTERN       wait until the run $job has such a checkpoint
 #     makes_on N ARGS...  it must succeed
 #     once NAME CODE TEXT the last run ended with this code and said this, once, as the
 #                         only line that begins with "framefleet: "
@@ -17,7 +20,7 @@ if ! command -v mpirun >/dev/null; then
 fi
 . "$(dirname "${BASH_SOURCE[0]}")/../cli/lib.sh"
 
-MPIRUN=(mpirun -q --oversubscribe --bind-to none --timeout 100)
+MPIRUN=(mpirun -q --oversubscribe --bind-to none --timeout 280)
 [ "$(id -u)" -ne 0 ] || MPIRUN+=(--allow-run-as-root)
 export OPENBLAS_NUM_THREADS=1
 
@@ -46,7 +49,7 @@ ranks()
 # machine must not fail a test.
 no_hang()
 {
-    at_least "$1: $2 s" 30 "$2"
+    at_least "$1: $2 s" 150 "$2"
 }
 
 makes_on()
@@ -82,9 +85,49 @@ ours()
     done
 }
 
+# The rank of a process, from its environment.
+process_of()
+{
+    local p
+
+    for p in $(ours); do
+        tr '\0' '\n' <"/proc/$p/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"
+    done
+}
+
+# How long we wait for a run: for ever, as long as there is one.
+said()
+{
+    until grep -q -- "$1" "$root/err"; do
+        kill -0 "$job" 2>/dev/null || return
+        sleep 0.05
+    done
+}
+
+# Rows must not be over before a slow disk has a checkpoint of one. So while none is there,
+# rank 1 is halted as long as one is being written, and for a moment where none is.
+saved()
+{
+    local rank moments
+
+    until compgen -G "$1" >/dev/null; do
+        kill -0 "$job" 2>/dev/null || return
+        sleep 0.05
+        rank=$(process_of 1)
+        [ -n "$rank" ] || continue
+        kill -STOP "$rank" 2>/dev/null
+        for ((moments = 0; moments < 600; moments++)); do
+            ! compgen -G "$1" >/dev/null || break
+            [ $moments -lt 5 ] || compgen -G "${1%/*}/.ck-*.tmp" >/dev/null || break
+            sleep 0.05
+        done
+        kill -CONT "$rank" 2>/dev/null
+    done
+}
+
 gone()
 {
-    local tries=30
+    local tries=1500
 
     while [ -n "$(ours)" ] && [ $((tries -= 1)) -gt 0 ]; do
         sleep 0.1

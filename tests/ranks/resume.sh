@@ -7,6 +7,7 @@
 # to one rank, to all, or by USR1 to one.
 . "$(dirname "$0")/program.sh"
 
+shopt -s extglob
 pairs=${4:-1:2 2:1 2:4 3:2 4:3}
 RANDOM=${SEED:-11}
 
@@ -19,15 +20,10 @@ LONG=(--model sky --prompt "Rain." --size 144x112 --num_frames 29 --steps 20 --a
 # history
 begin()
 {
-    : >"$root/log"
     "${MPIRUN[@]}" -n "$1" "$FF" generate "${ARGS[@]}" --output got.y4m \
         --save_latents got.h5 --checkpoint_every 1 >"$root/log" 2>&1 </dev/null &
-    pid=$!
-    until compgen -G "got.y4m.checkpoints/ck-*-*[1-9]?-i1.h5" >/dev/null ||
-        compgen -G "got.y4m.checkpoints/ck-*-000[3-9]-i1.h5" >/dev/null; do
-        kill -0 $pid 2>/dev/null || return
-        sleep 0.02
-    done
+    job=$!
+    saved "got.y4m.checkpoints/ck-*-@(*[1-9]?|000[3-9])-i1.h5"
     sleep "0.$((RANDOM % 3))"
 }
 
@@ -41,7 +37,7 @@ end()
     all) kill -KILL "${all[@]}" ;;
     stop) kill -USR1 "${all[RANDOM % ${#all[@]}]}" ;;
     esac 2>/dev/null
-    wait $pid 2>/dev/null
+    wait $job 2>/dev/null
     code=$?
 }
 
