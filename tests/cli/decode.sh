@@ -4,16 +4,6 @@
 
 LONG=(generate "${SKY[@]}" --num_frames 29 --base_num_frames 17 --overlap_history 5)
 
-# waited_for PATTERN: a file of this name has come
-waited_for()
-{
-    for ((i = 0; i < 3000; i++)); do
-        compgen -G "$1" >/dev/null && return
-        kill -0 $pid 2>/dev/null || return
-        sleep 0.01
-    done
-}
-
 # ---- latents from a file, with the model's VAE alone, on a "machine" without the rest
 
 mkdir machine
@@ -59,12 +49,9 @@ for chain in latents pixels; do
     rm -rf got.*
     ARGS=("${LONG[@]:1}" --size 160x96 --steps 2 --chain $chain)
     makes generate "${ARGS[@]}" --output want.$chain.y4m
-    "$FF" generate "${ARGS[@]}" --output got.y4m --checkpoint_every 1 \
-        >"$root/log" 2>&1 &
-    pid=$!
-    waited_for "got.y4m.checkpoints/ck-0001-0002-i1.h5"
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
+    how=$("$PROBE" hold 9 0 "segment 2/" 1 "got.y4m.checkpoints/ck-0001-0002-i1.h5" \
+        "$FF" generate "${ARGS[@]}" --output got.y4m --checkpoint_every 1 2>"$root/err")
+    is "$chain: killed" "$how" "signal 9"
     [ ! -e got.y4m ] && ok || not_ok "$chain" "it was quicker than the kill"
     makes decode got.y4m.checkpoints --output decoded.$chain.y4m
     same "$chain: decoded after a kill" want.$chain.y4m decoded.$chain.y4m
@@ -80,14 +67,8 @@ done
 
 # Decoding itself is killed: nothing is left, and the next one does it.
 "$FF" generate "${ARGS[@]}" --output big.y4m --save_latents big.h5 2>"$root/err"
-"$FF" decode big.h5 --model machine --output killed.y4m >"$root/log" 2>&1 &
-pid=$!
-until grep -q '^decode' "$root/log"; do
-    kill -0 $pid 2>/dev/null || break
-    sleep 0.01
-done
-kill -KILL $pid 2>/dev/null
-wait $pid 2>/dev/null
+is "KILL while decoding" "$("$PROBE" signal 9 "decode 1/" "$FF" decode big.h5 \
+    --model machine --output killed.y4m 2>"$root/err")" "signal 9"
 makes decode big.h5 --model machine --output killed.y4m --force
 same "after a kill of decode" big.y4m killed.y4m
 is "INT while decoding" "$("$PROBE" signal 2 "decode 2/" "$FF" decode big.h5 \

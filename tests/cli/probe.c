@@ -331,11 +331,10 @@ static bool files_await(const struct plan *p)
         return true;
     snprintf(writing, sizeof(writing), "%.*s/.ck-*.tmp", (int)(slash - p->pattern),
              p->pattern);
-    for (int i = 0; i < MOMENTS_MAX; i++) {
+    for (int i = 0, idle = 0; i < MOMENTS_MAX && idle < MOMENTS; i++) {
         if (are_there(p->pattern, p->count))
             return true;
-        if (i >= MOMENTS && !are_there(writing, 1))
-            return false;
+        idle = are_there(writing, 1) ? 0 : idle + 1;
         usleep(1000 * MOMENT_MS);
     }
     return false;

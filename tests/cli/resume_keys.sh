@@ -100,12 +100,11 @@ same "the same rows and noise from files" want.y4m got.y4m
 
 # ---- --keep
 
-# Rows that take longer than a checkpoint of them.
 SLOW=(--model wan --prompt "A cat" --size 128x96 --num_frames 9 --steps 100 --threads 1
     --checkpoint_every 1)
 for n in 1 2 3; do
-    how=$("$PROBE" signal 10 "denoise 60/" "$FF" generate "${SLOW[@]}" \
-        --output keep$n.y4m --keep $n 2>"$root/err")
+    how=$("$PROBE" hold 10 0 "denoise 60/" $n "keep$n.y4m.checkpoints/ck-*" \
+        "$FF" generate "${SLOW[@]}" --output keep$n.y4m --keep $n 2>"$root/err")
     is "--keep $n is stopped" "$how" "exit 75"
     is "--keep $n" "$(ls keep$n.y4m.checkpoints | grep -c '^ck-')" $n
 done

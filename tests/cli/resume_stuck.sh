@@ -34,7 +34,7 @@ is "mode" "$(stat -c %a $folder/stuck)" 600
 run resume got.y4m --max_minutes 0.0001
 is "the clock: exit code" "$code" 75
 is "the clock does not count" "$(restarts)" 1
-{ timeout -s KILL 0.05 "$FF" resume got.y4m; } >/dev/null 2>&1
+is "killed" "$("$PROBE" signal 9 "going on from" "$FF" resume got.y4m 2>"$root/err")" "signal 9"
 is "a kill does not count" "$(restarts)" 1
 
 cramped resume got.y4m

@@ -15,7 +15,7 @@
 #include "engine/weights/safetensors.h"
 #include "tests/scratch.h"
 
-enum { MEMORY_KIB = 64 << 10, TIME_MS = 1000, HANG_MS = 20000 };
+enum { MEMORY_KIB = 64 << 10, TIME_MS = 1000, HANG_MS = 120000 };
 
 #if defined(__SANITIZE_ADDRESS__)
 enum { SANITIZED = 1 };
