@@ -10,15 +10,18 @@ calls=$(realpath "$4")
 . "$(dirname "$0")/../cli/lib.sh"
 
 ARGS=(--model wan --prompt "A cat sits on the table." --size 96x80 --num_frames 9
-    --steps 600 --guidance_scale 1 --threads 1)
+    --steps 200 --guidance_scale 1 --threads 1)
 makes generate "${ARGS[@]}" --output want.y4m --save_latents want.h5
 
-# faulty FAULT: run with checkpoints after every row
+# faulty FAULT [COUNT]: run with checkpoints after every row. Until there are COUNT (2) of
+# them, rows wait for the one that is being written: a slow disk gets as many as a fast
+# one. Nothing is sent to the run then: it goes on by itself.
 faulty()
 {
-    rm -rf got.*
-    LD_PRELOAD=$calls FF_FAULT=$1 run generate "${ARGS[@]}" --output got.y4m \
-        --save_latents got.h5 --checkpoint_every 1
+    how=$("$PROBE" hold 0 0 "denoise 1/" "${2:-2}" "got.y4m.checkpoints/ck-*" \
+        "$(command -v env)" LD_PRELOAD="$calls" FF_FAULT="$1" "$FF" generate "${ARGS[@]}" \
+        --output got.y4m --save_latents got.h5 --checkpoint_every 1 2>"$root/err")
+    code=${how#exit }
 }
 
 warnings()
@@ -47,6 +50,7 @@ goes_on()
 # ---- one failure
 
 while read -r fault; do
+    rm -rf got.*
     faulty "$fault"
     is "$fault: exit code" "$code" 0
     is "$fault: warnings" "$(warnings)" 1
@@ -61,6 +65,7 @@ renameat .ck-*.tmp 2 EIO
 fsync *.checkpoints 3 EIO
 END
 
+rm -rf got.*
 faulty "pwrite .ck-*.tmp 3 short"
 is "a short write: exit code" "$code" 0
 is "a short write: warnings" "$(warnings)" 0
@@ -69,7 +74,8 @@ finished "a short write"
 # ---- every save from one on
 
 while read -r fault; do
-    faulty "$fault"
+    rm -rf got.*
+    faulty "$fault" 99
     is "$fault: exit code" "$code" 4
     at_least "$fault: warnings" "$(warnings)" 1
     is "$fault: one message with numbers" "$(grep -c \
@@ -93,8 +99,7 @@ mkdir got.y4m.checkpoints
 # A checkpoint has 0.65 MiB, and one more MiB is asked for.
 if mount -t tmpfs -o size=2m,mode=700 tmpfs got.y4m.checkpoints 2>/dev/null; then
     trap 'umount "$root/work/got.y4m.checkpoints"; chmod -R u+rwx "$root"; rm -rf "$root"' EXIT
-    run generate "${ARGS[@]}" --output got.y4m --save_latents got.h5 \
-        --checkpoint_every 1
+    faulty "" 99
     is "full disk: exit code" "$code" 4
     at_least "full disk: warnings" "$(warnings)" 1
     is "full disk: numbers" "$(grep -c \
