@@ -103,7 +103,7 @@ SlurmctldPort=$port
 SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
 AuthType=auth/munge
-AuthInfo=socket=$slurm/munge.sock,cred_expire=5
+AuthInfo=socket=$slurm/munge.sock,cred_expire=12
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -141,7 +141,7 @@ slurm_idle()
 {
     local i
 
-    for ((i = 0; i < 300; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         [ "$(sinfo -h -o %T -p main 2>/dev/null)" = idle ] && return
         sleep 0.1
     done
@@ -199,7 +199,7 @@ slurm_says()
     local job=$1 i state
 
     shift
-    for ((i = 0; i < 1200; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         state=$(slurm_state "$job")
         case " $* " in *" $state "*) return 0 ;; esac
         sleep 0.1
@@ -212,7 +212,7 @@ slurm_log()
 {
     local i
 
-    for ((i = 0; i < 1200; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         tail -n "+${2:-1}" "$slurm/log/slurmctld.log" | grep -q -- "$1" && return 0
         sleep 0.1
     done

@@ -99,11 +99,11 @@ halted()
     local i
 
     rank='' row=0
-    for ((i = 0; i < 1200; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         [ ! -s halted ] || break
         sleep 0.1
     done
-    read -r rank row <halted || not_ok halted "no rank in two minutes"
+    read -r rank row <halted || not_ok halted "no rank in ten minutes"
     rm -f halted
 }
 
@@ -124,11 +124,11 @@ started()
 {
     local i
 
-    for ((i = 0; i < 1200; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         [ "$(cat ./*.log 2>/dev/null | grep -c '^2 ranks on')" -lt "$1" ] || return 0
         sleep 0.1
     done
-    not_ok "run $1" "has not begun in two minutes"
+    not_ok "run $1" "has not begun in ten minutes"
 }
 
 # Halted again, until there are rows in a checkpoint: the first one of a run is of row 0,
@@ -169,11 +169,11 @@ go_on()
     local i
 
     if [ $# -gt 0 ]; then
-        for ((i = 0; i < 900; i++)); do
+        for ((i = 0; i < 3000; i++)); do
             ! waiting "$rank" "$1" || break
             sleep 0.1
         done 2>/dev/null
-        at_least "signal $1: waited for" 899 $i
+        at_least "signal $1: waited for" 2999 $i
     fi
     kill -CONT "$rank" 2>/dev/null
 }
@@ -205,9 +205,15 @@ log_has()
 # The video and its latents are those of the undisturbed run, and nothing else is left.
 reached()
 {
+    local i
+
     same "video" "$models/want.y4m" got.y4m
     same "latents" "$models/want.h5" got.h5
     is "left" "$(find . -name '*.checkpoints' -o -name '*.tmp' -o -name '*.part')" ""
+    for ((i = 0; i < 600; i++)); do
+        [ -n "$(mine)" ] || break
+        sleep 0.1
+    done
     is "processes" "$(mine)" ""
 }
 
@@ -237,15 +243,20 @@ came_back()
 
 # ---- scenarios -----------------------------------------------------------------------
 
-# The time limit comes near, Slurm signals, the job runs again: nobody does anything.
-# Slurm looks every 30 s.
+# The time limit comes near, Slurm signals, the job runs again: nobody does anything. How
+# near it is, is told when the rank is halted, and again when the signal has come.
 limit()
 {
+    local used
+
     site "launcher=$1"
     to_halt
-    batch --time=4 --signal=USR1@220 "${@:2}" slurm/generate.sbatch job.json
+    batch --signal=USR1@220 "${@:2}" slurm/generate.sbatch job.json
     halted
+    used=$(squeue -h -j "$id" -o %M) # minutes:seconds
+    scontrol update "jobid=$id" "timelimit=$((10#${used%%:*} + 4))" || not_ok limit "not set"
     go_on 10
+    scontrol update "jobid=$id" timelimit=30
     came_back 0 1+
 }
 limit_srun() { limit srun -p main -w n1; }
@@ -496,7 +507,7 @@ array_ends()
 {
     local i
 
-    for ((i = 0; i < 1200; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         [ -n "$(squeue -h -j "$1" 2>/dev/null)" ] || return 0
         sleep 0.1
     done
