@@ -2,6 +2,7 @@
 #include "engine/pipeline/leftovers.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,9 @@
 
 /* Names are cut so that a temporary one still fits; a tag is 64 bits in hex. */
 enum { NAME_CUT = 200, TAG = 16 };
+
+/* A run makes a frame in milliseconds, we empty a folder in less. */
+enum { TRIES = 1000 };
 
 /* Does `text` begin with `name`, as far as temporary names hold it, and a dot? Returns
  * what follows, or NULL. */
@@ -35,8 +39,7 @@ bool leftover_of(const char *name, const char *entry)
            strcmp(rest + TAG, ".tmp") == 0;
 }
 
-/* A folder with files in it; nothing below. */
-static void folder_remove(int dir, const char *name)
+static bool folder_empty(int dir, const char *name)
 {
     int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *inside = fd < 0 ? NULL : fdopendir(fd);
@@ -45,11 +48,23 @@ static void folder_remove(int dir, const char *name)
     if (fd >= 0 && !inside)
         close(fd);
     if (!inside)
-        return;
+        return false;
     while ((entry = readdir(inside)))
         unlinkat(dirfd(inside), entry->d_name, 0);
     closedir(inside);
-    unlinkat(dir, name, AT_REMOVEDIR);
+    return true;
+}
+
+/* A folder with files in it; nothing below. A run that is ended by force in the middle
+ * of decoding still writes frames into it, so it may have to be emptied more than once;
+ * when it is gone there are no more. */
+static void folder_remove(int dir, const char *name)
+{
+    for (int i = 0; i < TRIES && folder_empty(dir, name); i++) {
+        if (unlinkat(dir, name, AT_REMOVEDIR) == 0 ||
+            (errno != ENOTEMPTY && errno != EEXIST))
+            return;
+    }
 }
 
 static void output_clean(const char *path)

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -260,6 +262,44 @@ static void leftovers_go_and_nothing_else(void **state)
     rmdir("out");
 }
 
+/* A run that has not heard yet: writes frames into its folder until that is gone. */
+static void *frames_write(void *ctx)
+{
+    const int *dir = ctx;
+    char name[32];
+    int fd;
+
+    for (int i = 2000;; i++) {
+        snprintf(name, sizeof(name), "frame_%06d.png", i);
+        fd = openat(*dir, name, O_CREAT | O_WRONLY, 0666);
+        if (fd < 0)
+            return NULL;
+        close(fd);
+        usleep(100);
+    }
+}
+
+static void leftovers_go_while_a_run_writes(void **state)
+{
+    struct job of = {.output = (char *)"busy/"};
+    char name[32];
+    pthread_t run;
+    int dir;
+
+    (void)state;
+    assert_int_equal(mkdir("busy.12-0.part", 0777), 0);
+    dir = open("busy.12-0.part", O_RDONLY | O_DIRECTORY);
+    for (int i = 0; i < 2000; i++) { /* which takes longer than a frame */
+        snprintf(name, sizeof(name), "frame_%06d.png", i);
+        close(openat(dir, name, O_CREAT | O_WRONLY, 0666));
+    }
+    assert_int_equal(pthread_create(&run, NULL, frames_write, &dir), 0);
+    leftovers_remove(&of);
+    assert_int_not_equal(access("busy.12-0.part", F_OK), 0);
+    pthread_join(run, NULL);
+    close(dir);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +310,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(decoding_ends_after_a_while),
         cmocka_unit_test(leftovers_are_known_by_their_names),
         cmocka_unit_test(leftovers_go_and_nothing_else),
+        cmocka_unit_test(leftovers_go_while_a_run_writes),
     };
     int child = h5_child_main(argc, argv);
 
