@@ -102,11 +102,11 @@ middle()
 }
 
 # during WORD SIGNALS -- ARGS: run in the background, and in the middle of what comes
-# after WORD send the signals, $gap seconds apart; $code, ../err, and in $before how many
+# after WORD send one signal or two, $gap seconds apart; $code, ../err, and in $before how many
 # rows were done by then
 during()
 {
-    local word=$1 signals=$2 started signal
+    local word=$1 signals=$2 started
 
     shift 3
     rm -rf slow* .slow*
@@ -114,10 +114,11 @@ during()
     "$FF" "$@" --save_noise slow.n.h5 >/dev/null 2>"$root/err" &
     started=$!
     middle $started "$word"
-    for signal in $signals; do
-        [ "$signal" == "${signals%% *}" ] || sleep "$gap"
-        kill -s "$signal" $started 2>/dev/null
-    done
+    kill -s "${signals%% *}" $started 2>/dev/null
+    if [ "$signals" != "${signals#* }" ]; then
+        sleep "$gap"
+        kill -s "${signals#* }" $started 2>/dev/null
+    fi
     before=$(lines denoise)
     wait $started 2>/dev/null
     code=$?
