@@ -16,13 +16,10 @@ static void rate_print(double flop_per_second)
 
 /* ---- table ----------------------------------------------------------------------- */
 
-static const char *const kernels_text[] = {"", "; portable kernels", "; all kernels"};
-
 static void head_print(const struct bench_options *o, const struct bench_result *r)
 {
-    printf("%s%s; made-up weights%s, seed %lld\n", r->describe,
-           kernels_text[o->kernels], o->share_blocks ? " of one block" : "",
-           (long long)o->seed);
+    printf("%s; made-up weights%s, seed %lld\n", r->describe,
+           o->share_blocks ? " of one block" : "", (long long)o->seed);
     printf(
         "%lldx%lld, %lld frames: %lld latent frames, %lld tokens; %lld rows of text\n",
         (long long)o->size.width, (long long)o->size.height, (long long)o->num_frames,
@@ -265,7 +262,6 @@ static void options_json(const struct bench_options *o, const struct bench_resul
     json_out_int(out, "steps", o->steps);
     json_out_bool(out, "guidance", o->guided);
     json_out_bool(out, "share_blocks", o->share_blocks);
-    json_out_int(out, "kernels", o->kernels);
     json_out_int(out, "seed", o->seed);
     json_out_int(out, "ranks", r->ranks);
     json_out_string(out, "mesh", r->mesh);

@@ -43,9 +43,6 @@ static const struct option table[] = {
     TEXT("backend", AT(engine.backend), "NAME", "cpu, ref or cuda"),
     CHOICE("precision", AT(engine.precision), "auto fp32 bf16 fp8 int8",
            "what the transformer blocks compute in"),
-    CHOICE(
-        "kernels", AT(kernels), "proven portable all",
-        "of a gpu: those that passed their tests, those of any gpu, or new ones too"),
     INTEGER("threads", NULL, AT(engine.threads), 0, 4096,
             "worker threads, 0: all cores"),
     TEXT("mesh", AT(engine.mesh), "gNuNrN", "ranks, started by mpirun or srun"),

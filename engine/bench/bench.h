@@ -42,7 +42,6 @@ enum { BENCH_REPEATS_MAX = 1000 };
 struct bench_options {
     struct engine_options engine; /* `model` is not looked at */
     int shape;                    /* enum bench_shape */
-    int kernels;                  /* enum ops_kernels */
     int64_t layers;               /* transformer blocks; 0: as many as the shape has */
     struct option_size size;
     int64_t num_frames, steps, text_rows, repeats, seed;

@@ -52,8 +52,6 @@ awk -v whole="$(result end_to_end.seconds)" -v f="$(result forward.median_second
     -v v="$(result vae.median_seconds)" -v t="$(result text.median_seconds)" \
     'BEGIN { d = whole - (t + 3 * f + v); exit !(d < 1e-6 && d > -1e-6) }' && ok ||
     not_ok "the unguided whole" "is not its parts"
-bench_of --parts text --kernels all
-is "kernels that were wanted" "$(result kernels)" 2
 bench_of --end_to_end
 is "measured" "$(result end_to_end.how)" measured
 bench_of --parts forward

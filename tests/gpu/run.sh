@@ -214,13 +214,18 @@ part_bench()
         tee "$file-fp8.txt"
     figure "14B forward, 51,000 tokens, fp8, s" "$(seconds "$file-fp8.json")" 3.0 4.02
     figure "    peak memory, GiB" "$(gib peak_bytes "$file-fp8.json")" 16.5 18.3
-    "${b[@]/%cuda/cuda:all}" --precision fp8 --parts forward --json "$file-all.json" |
-        tee "$file-all.txt"
+    "${b[@]/%cuda/cuda:all}" --precision fp8 --parts forward,vae,text \
+        --json "$file-all.json" | tee "$file-all.txt"
     figure "    with every kernel, s" "$(seconds "$file-all.json")" 3.0 4.02
     figure_up "    8-bit attention with its preparation, TFLOP/s" \
         "$(attention_rate "$file-fp8.txt")" 1050 803
     figure "VAE decode, 97 frames of 960x544, s" "$(seconds "$file-fp8.json" 2)" 1.6 2.82
+    figure "    with every kernel, s" "$(seconds "$file-all.json" 2)" 1.6 2.82
+    "${b[@]/%cuda/cuda:portable}" --precision fp8 --parts vae \
+        --json "$file-portable.json" | tee "$file-portable.txt"
+    figure "    with those of any gpu, s" "$(seconds "$file-portable.json")" - 2.82
     figure "text encoder, 512 tokens, s" "$(seconds "$file-fp8.json" 3)" - -
+    figure "    with every kernel, s" "$(seconds "$file-all.json" 3)" - -
     figure "loading one block's file, s" "$(seconds "$file-fp8.json" 4)" - -
 }
 
