@@ -33,7 +33,7 @@ struct load {
     atomic_bool stop;
     pthread_mutex_t lock; /* of everything below, and of putting work on queues */
     pthread_cond_t moved; /* `left` or `failed` */
-    struct queue *queue; /* NULL on a host, and where a stream has its own */
+    struct queue *queue;  /* NULL on a host, and where a stream has its own */
     struct err err;
     int failed; /* position in `order` of the error kept, or -1 */
     int64_t done, total;
@@ -76,7 +76,8 @@ enum status slot_load_host(struct reader *r, struct slot *s, struct err *e);
 enum status stream_open(struct load *l, struct err *e);
 void stream_close(struct load *l);
 
-/* Where copies are put, and the work that leaves bytes in their place; NULL: on none. */
+/* Where copies are put, and the work that leaves bytes in their place; NULL: on none.
+ */
 struct queue *load_copies(const struct load *l);
 struct queue *load_work(const struct load *l);
 
