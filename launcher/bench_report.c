@@ -104,6 +104,10 @@ static void ranks_print(const struct bench_result *r)
                "for others\n",
                i, (double)k->peak_bytes / gib,
                (double)k->sent_bytes / (1024.0 * 1024.0), k->waited_seconds);
+        if (k->device_bytes > 0)
+            printf("             %.2f GiB less on its gpu, all buffers of libraries "
+                   "included\n",
+                   (double)k->device_bytes / gib);
     }
 }
 
@@ -339,6 +343,8 @@ static void ranks_json(const struct bench_result *r, struct json_out *out)
     for (int i = 0; i < r->ranks; i++) {
         json_out_object(out, NULL);
         json_out_int(out, "peak_bytes", r->rank[i].peak_bytes);
+        if (r->rank[i].device_bytes > 0)
+            json_out_int(out, "device_bytes", r->rank[i].device_bytes);
         json_out_int(out, "sent_bytes_per_forward", r->rank[i].sent_bytes);
         json_out_double(out, "exposed_communication_seconds",
                         r->rank[i].waited_seconds);

@@ -72,6 +72,7 @@ static enum status bench_open(struct bench *b, const struct bench_options *o,
     if (!b->r->rank)
         return err_set(e, ST_RESOURCE, "out of memory: ranks");
     TRY(devices_open(b->world, o->engine.backend, &device, &b->ops, &hidden, e));
+    b->left = ops_mem_left(b->ops);
     result_describe(b);
     return ST_OK;
 }

@@ -72,6 +72,9 @@ struct bench_part_result {
 /* Of one rank. */
 struct bench_rank {
     int64_t peak_bytes;
+    int64_t device_bytes;  /* what the device has less than before, at the end of the
+                            * forward: with the library's and the transport's own; 0 on a
+                            * host */
     int64_t sent_bytes;    /* per forward */
     double waited_seconds; /* for other ranks, per forward: what was not hidden */
 };

@@ -74,6 +74,16 @@ static enum status whole_run(struct bench_stand *s, struct err *e)
 
 /* ---- the part -------------------------------------------------------------------- */
 
+/* While the pass still has its memory. */
+static void device_note(struct bench *b)
+{
+    size_t left = ops_mem_left(b->ops);
+
+    if (ops_facts(b->ops)->space == MEM_DEVICE && left < b->left)
+        b->r->rank[world_facts(b->world)->rank].device_bytes = (int64_t)(b->left -
+                                                                         left);
+}
+
 static enum status forward_measure(struct bench_stand *s, struct bench_part_result *out,
                                    struct err *e)
 {
@@ -86,6 +96,7 @@ static enum status forward_measure(struct bench_stand *s, struct bench_part_resu
     TRY(bench_repeat(b, bench_stand_pass, s, true, &out->seconds, e));
     TRY(traffic_note(s, &last, (int)b->o->repeats + 1, e));
     TRY(bench_watched(b, bench_stand_pass, s, true, out, e));
+    device_note(b);
     return b->o->end_to_end ? whole_run(s, e) : ST_OK;
 }
 

@@ -25,6 +25,7 @@ struct bench {
     const struct precision_choice *choice;
     struct bench_models models;
     size_t bytes; /* that the part at work holds */
+    size_t left;  /* in the backend's space before the first part */
 };
 
 /* shapes.c: the three models of a shape. */
