@@ -2,7 +2,8 @@
 
 Windows of clips in a few shapes that cost about the same: small and whole pictures, 5 to
 49 frames, most of them with the edge of something. The loss is of the pixels; a little
-noise on the latents and a price on their size keep them smooth and near zero.
+noise on the latents, which are small at first and so is the noise, and a price on their
+size keep them smooth and near zero.
 """
 import copy
 import os
@@ -87,7 +88,8 @@ def stage(run):
         x = windows.batch(step)
         with run.work():
             z = vae.encode(x)
-            y = vae.decode(z + NOISE * torch.randn_like(z))
+            noise = NOISE * min(1.0, 4 * training.clock.share)
+            y = vae.decode(z + noise * torch.randn_like(z))
         away = y.float() - x
         return (away.abs().mean() + 2 * away.square().mean()
                 + PRICE * z.float().square().mean())
