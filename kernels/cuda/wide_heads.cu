@@ -59,21 +59,17 @@ static __device__ __forceinline__ int row_of(const struct heads_work &a, int i)
     return a.first + min(i, a.n - 1) * a.every;
 }
 
-/* This thread's columns of rows 4 g .. 4 g + 3; zeros behind the last row. */
-static __device__ __forceinline__ void group_fetch(const struct heads_work &a,
-                                                   uint4 *slot, int g)
+/* This thread's columns of the four rows at `from`, `apart` from each other; zeros for
+ * all but `n` of them. */
+static __device__ __forceinline__ void group_fetch(const __nv_bfloat16 *from,
+                                                   int64_t apart, uint4 *slot, int n)
 {
     uint32_t to = shared_at(slot + threadIdx.x);
-    const __nv_bfloat16 *from = a.y +
-                                (a.first + (int64_t)g * ROWS * a.every) * a.stride +
-                                threadIdx.x * EIGHT;
 
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        copy16(to, from, g * ROWS + r < a.n);
-        to += blockDim.x * (uint32_t)sizeof(uint4);
-        from += a.every * a.stride;
-    }
+    for (int r = 0; r < ROWS; r++)
+        copy16(to + r * blockDim.x * (uint32_t)sizeof(uint4), from + r * apart, r < n);
+    copies_commit();
 }
 
 /* What belongs to the rows of a group and not to columns. */
@@ -260,7 +256,8 @@ static __device__ __forceinline__ void values_make(const struct heads_work &a,
 
 /* ---- where it goes ------------------------------------------------------------- */
 
-/* This thread's columns in the part that has its head; data NULL: none has. */
+/* This thread's columns in the part that has its head, of the rows at hand; data NULL:
+ * none has. */
 struct place {
     char *data;
     float *scale;
@@ -268,7 +265,7 @@ struct place {
 };
 
 static __device__ __forceinline__ struct place place_of(const struct parts_view &parts,
-                                                        int n_parts)
+                                                        int n_parts, int64_t row)
 {
     int head = threadIdx.x * EIGHT / WIDTH, col = threadIdx.x * EIGHT % WIDTH;
     struct place p = {};
@@ -282,21 +279,20 @@ static __device__ __forceinline__ struct place place_of(const struct parts_view 
             continue;
         p.data = (char *)t.data + (h * t.stride[0] + col) * bytes;
         p.row_bytes = t.stride[1] * bytes;
+        p.data += row * p.row_bytes;
         p.scale = t.scales.data + h * t.scales.stride[0];
         p.scale_step = t.scales.kind == SCALE_GROUP ? t.scales.stride[1] : 1;
     }
     return p;
 }
 
-static __device__ __forceinline__ void bf16_put(const struct place &to, int row, int n,
+static __device__ __forceinline__ void bf16_put(const struct place &to, int n,
                                                 const struct eight (&v)[ROWS])
 {
-    char *data = to.data + row * to.row_bytes;
-
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         if (to.data && r < n)
-            *(uint4 *)(data + r * to.row_bytes) = eight_bf16(v[r]);
+            *(uint4 *)(to.data + r * to.row_bytes) = eight_bf16(v[r]);
     }
 }
 
@@ -304,7 +300,6 @@ static __device__ __forceinline__ void bf16_put(const struct place &to, int row,
 static __device__ __forceinline__ void fours_put(const struct place &to, int row, int n,
                                                  const struct eight (&v)[ROWS])
 {
-    char *data = to.data + row * to.row_bytes;
     float top = 0.0f;
     struct inverse by;
 
@@ -322,7 +317,7 @@ static __device__ __forceinline__ void fours_put(const struct place &to, int row
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         if (r < n)
-            *(uint2 *)(data + r * to.row_bytes) = eight_bytes(v[r], by);
+            *(uint2 *)(to.data + r * to.row_bytes) = eight_bytes(v[r], by);
     }
 }
 
@@ -331,7 +326,6 @@ static __device__ __forceinline__ void tokens_put(const struct place &to, int ro
                                                   int n, const struct eight (&v)[ROWS])
 {
     int lane = threadIdx.x % WARP, mine = row_kept(lane, 8, 4);
-    char *data = to.data + row * to.row_bytes;
     float top[ROWS], a, b, c;
     struct inverse by;
 
@@ -357,7 +351,7 @@ static __device__ __forceinline__ void tokens_put(const struct place &to, int ro
                                  __shfl_sync(0xffffffffu, by.rest, from)};
 
         if (to.data && r < n)
-            *(uint2 *)(data + r * to.row_bytes) = eight_bytes(v[r], of_row);
+            *(uint2 *)(to.data + r * to.row_bytes) = eight_bytes(v[r], of_row);
     }
 }
 
@@ -400,15 +394,19 @@ static __global__ void __launch_bounds__(MOST, 1)
     float *vectors = (float *)room;
     uint4 *stages = (uint4 *)(vectors + VECTORS * d);
     int groups = (a.n + ROWS - 1) / ROWS, step = gridDim.x;
-    struct place to = place_of(parts, n_parts);
+    int64_t apart = a.every * a.stride;
+    const __nv_bfloat16 *next = a.y + a.first * a.stride + threadIdx.x * EIGHT +
+                                (int64_t)blockIdx.x * ROWS * apart;
+    struct place to = place_of(parts, n_parts, (int64_t)blockIdx.x * ROWS);
     struct group_facts facts = facts_fetch(a, blockIdx.x);
     struct sums sums = {};
     int slot = 0, odd = 0;
 
     vectors_put(a, vectors);
     for (int i = 0; i < STAGES - 1; i++) {
-        group_fetch(a, stages + i * ROWS * blockDim.x, blockIdx.x + i * step);
-        copies_commit();
+        group_fetch(next, apart, stages + i * ROWS * blockDim.x,
+                    a.n - ((int)blockIdx.x + i * step) * ROWS);
+        next += step * ROWS * apart;
     }
     for (int g = blockIdx.x; g < groups; g += step) {
         int n = min(a.n - g * ROWS, (int)ROWS);
@@ -417,8 +415,9 @@ static __global__ void __launch_bounds__(MOST, 1)
         float factor[ROWS] = {1.0f, 1.0f, 1.0f, 1.0f};
         struct eight v[ROWS];
 
-        group_fetch(a, stages + ahead * ROWS * blockDim.x, g + (STAGES - 1) * step);
-        copies_commit();
+        group_fetch(next, apart, stages + ahead * ROWS * blockDim.x,
+                    a.n - (g + (STAGES - 1) * step) * ROWS);
+        next += step * ROWS * apart;
         copies_wait<STAGES - 1>();
         {
             const struct eight scale = columns_load(vectors + SCALE * d);
@@ -442,13 +441,14 @@ static __global__ void __launch_bounds__(MOST, 1)
             factors_of(a, squares[odd], factor);
         values_make(a, vectors, turns[odd], factor, v);
         if (KIND == TO_BF16)
-            bf16_put(to, g * ROWS, n, v);
+            bf16_put(to, n, v);
         else if (KIND == TO_TOKENS)
             tokens_put(to, g * ROWS, n, v);
         else if (KIND == TO_FOURS)
             fours_put(to, g * ROWS, n, v);
         else
             sums_add(sums, n, v);
+        to.data += to.data ? step * ROWS * to.row_bytes : 0;
         slot = slot + 1 == STAGES ? 0 : slot + 1;
         odd ^= 1;
     }
