@@ -609,8 +609,6 @@ int main(int argc, char **argv)
     attention_all(&r);
     matrix_all(&r);
     quantise_all(&r);
-    rows_all(&r);
-    heads_all(&r);
     wide_all(&r);
     rig_close(&r);
     failed = table_print();
