@@ -26,6 +26,9 @@ static void head_print(const struct bench_options *o, const struct bench_result 
         (long long)r->latent_frames, (long long)r->tokens, (long long)o->text_rows);
     printf("%d rank%s%s%s\n", r->ranks, r->ranks > 1 ? "s" : "",
            r->mesh[0] ? ", mesh " : "", r->mesh);
+    if (r->settle_seconds > 0.0)
+        printf("products proven in %.4f s%s%s\n", r->settle_seconds,
+               r->settle_note[0] ? "; " : "", r->settle_note);
     if (o->ceilings)
         printf("ceilings: copy %.1f GB/s, product %.2f TFLOP/s\n", r->copy_rate * 1e-9,
                r->product_rate * 1e-12);
@@ -391,6 +394,8 @@ void bench_json(const struct bench_options *o, const struct bench_result *r,
     }
     if (r->part[BENCH_ACCURACY].ran)
         accuracy_json(&r->accuracy, &out);
+    if (r->settle_seconds > 0.0)
+        json_out_double(&out, "settle_seconds", r->settle_seconds);
     if (r->tuned) {
         json_out_array(&out, "tuned");
         for (int i = 0; i < BENCH_TUNED; i++)

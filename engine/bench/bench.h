@@ -24,6 +24,7 @@
 
 #include "engine/bench/watch.h"
 #include "engine/pipeline/job.h"
+#include "kernels/settle.h"
 
 enum bench_part {
     BENCH_FORWARD,
@@ -73,8 +74,7 @@ struct bench_part_result {
 struct bench_rank {
     int64_t peak_bytes;
     int64_t device_bytes;  /* what the device has less than before, at the end of the
-                            * forward: with the library's and the transport's own; 0 on a
-                            * host */
+                            * forward, libraries' own buffers too; 0 on a host */
     int64_t sent_bytes;    /* per forward */
     double waited_seconds; /* for other ranks, per forward: what was not hidden */
 };
@@ -133,7 +133,10 @@ struct bench_result {
                             * weights lie, from memory that they could be read into */
     double load_read_rate; /* likewise: the file by one thread, from the page cache */
     struct bench_accuracy accuracy;
-    struct bench_tuned *tuned;      /* [BENCH_TUNED]; NULL: not asked for */
+    struct bench_tuned *tuned; /* [BENCH_TUNED]; NULL: not asked for */
+    double settle_seconds; /* of proving products, as a run does before its first pass;
+                            * 0: no algorithms were asked for */
+    char settle_note[SETTLE_NOTE_BYTES];
     double copy_rate, product_rate; /* bytes and FLOP per second; 0: not measured */
     enum bench_whole whole;
     double whole_seconds;   /* text, all steps and VAE; without loading and writing */

@@ -1,6 +1,8 @@
 /* stand.c - makes the transformer of a benchmark and all that a pass needs */
 #include "engine/bench/stand.h"
 
+#include "kernels/base/clock.h"
+
 enum { STREAM_TEXT = 1 << 20, STREAM_LATENT };
 
 /* ---- setting up ------------------------------------------------------------------ */
@@ -40,6 +42,16 @@ static void shape_fill(struct bench_stand *s)
     s->b->r->tokens = s->shape.frames * s->shape.grid_h * s->shape.grid_w;
 }
 
+static enum status settle(struct bench_stand *s, struct err *e)
+{
+    struct bench_result *r = s->b->r;
+    double begun = clock_seconds();
+
+    TRY(dit_settle(s->dit, r->settle_note, e));
+    r->settle_seconds = clock_seconds() - begun;
+    return ST_OK;
+}
+
 static enum status model_make(struct bench_stand *s, enum dtype stored, struct err *e)
 {
     struct bench *b = s->b;
@@ -55,7 +67,8 @@ static enum status model_make(struct bench_stand *s, enum dtype stored, struct e
     expect_release(&list);
     TRY(st);
     b->bytes += weights_bytes(s->weights);
-    return dit_create(&b->models.dit, s->choice->dit, s->weights, b->ops, &s->dit, e);
+    TRY(dit_create(&b->models.dit, s->choice->dit, s->weights, b->ops, &s->dit, e));
+    return b->o->tune || b->o->engine.algorithms ? settle(s, e) : ST_OK;
 }
 
 struct denoise_args bench_stand_denoising(struct bench_stand *s)
