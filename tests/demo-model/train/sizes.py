@@ -20,7 +20,7 @@ SIZES = {
     "tiny": dict(
         small=True,
         budget=dict(vae=900, latents=120, dit=2700),
-        vae_base=8, vae_rate=2e-3, vae_scenes=2048,
+        vae_base=8, vae_rate=1e-3, vae_scenes=2048,
         vae_kinds=[(32, 9, 8), (32, 17, 4), (32, 9, 8), (64, 5, 2)],
         text=dict(d=64, ffn=128, heads=2, layers=2),
         dit=dict(d=128, ffn=512, layers=3), dit_rate=2e-3,
