@@ -1,8 +1,9 @@
 /* spread.h - one run over the ranks of a launch: who does what, and what they exchange
  *
- * Rank 0 leads: it reads files, encodes text, runs the VAE and writes. All ranks
- * denoise, each its own tokens (and, when the guidance branches run side by side, its
- * own branch); while the leader works alone the others wait asleep. What moves:
+ * Rank 0 leads: it reads files, encodes text and writes. All ranks denoise, each its
+ * own tokens (and, when the guidance branches run side by side, its own branch), and
+ * decode together (crew.h); while the leader works alone the others wait asleep. What
+ * moves:
  *
  *     text rows       from the leader to all, once
  *     prefix latents  from the leader to all, once per segment that has one
