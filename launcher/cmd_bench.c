@@ -62,6 +62,8 @@ static const struct option table[] = {
     INTEGER("text_rows", NULL, AT(text_rows), 1, 512, "tokens of a prompt; 512"),
     INTEGER("vae_chunk", NULL, AT(engine.vae_chunk), 1, 64,
             "latent frames decoded at once"),
+    TEXT("vae_ranks", AT(engine.vae_ranks), "N",
+         "ranks that decode together; auto: all"),
     INTEGER("load_blocks", NULL, AT(load_blocks), 1, 1024,
             "blocks in the file that 'load' reads; 1"),
     CHOICE("read_weights", AT(engine.read_weights), "auto each node once",

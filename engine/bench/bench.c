@@ -6,6 +6,7 @@
 
 #include "dist/devices.h"
 #include "engine/bench/inside.h"
+#include "engine/pipeline/crew.h"
 #include "engine/sample/segments.h"
 
 const char *bench_part_name(enum bench_part part)
@@ -124,12 +125,14 @@ static enum status parts_run(struct bench *b, struct err *e)
     };
     bool leads = world_facts(b->world)->rank == 0;
 
+    TRY(crew_parse(b->o->engine.vae_ranks, world_facts(b->world)->size, &b->vae_ranks,
+                   e));
     if (b->o->tune)
         TRY(bench_tune(b, e));
     if (b->o->ceilings)
         TRY(bench_ceilings(b, e));
     for (int i = 0; i < BENCH_PARTS; i++) {
-        bool alone = i == BENCH_VAE || i == BENCH_TEXT;
+        bool alone = (i == BENCH_VAE && b->vae_ranks == 1) || i == BENCH_TEXT;
 
         if (b->o->part[i] && (leads || !alone))
             TRY(run[i](b, &b->r->part[i], e));

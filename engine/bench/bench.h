@@ -11,7 +11,8 @@
  *
  *     forward   one pass of the transformer, on all ranks; with guidance ranks each
  *               branch runs one at the same time
- *     vae       decoding the whole video to 8-bit frames in host memory, on rank 0
+ *     vae       decoding the whole video to 8-bit frames in rank 0's host memory, on as
+ *               many ranks as `vae_ranks` says
  *     text      encoding one prompt, on rank 0
  *     load      reading, quantising and placing a file of some blocks that was written
  *               just before, so it comes from the page cache; all ranks have it then

@@ -24,8 +24,9 @@ struct bench {
     struct ops *ops;
     const struct precision_choice *choice;
     struct bench_models models;
-    size_t bytes; /* that the part at work holds */
-    size_t left;  /* in the backend's space before the first part */
+    int vae_ranks; /* that decode together */
+    size_t bytes;  /* that the part at work holds */
+    size_t left;   /* in the backend's space before the first part */
 };
 
 /* shapes.c: the three models of a shape. */

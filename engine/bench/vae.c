@@ -1,5 +1,5 @@
-/* vae.c - decoding the whole video, chunk by chunk, to 8-bit frames on the host */
-#include "engine/vae/vae.h"
+/* vae.c - decoding the whole video, chunk by chunk, to 8-bit frames on rank 0's host */
+#include "engine/pipeline/film.h"
 
 #include <stdlib.h>
 
@@ -10,13 +10,12 @@ struct vae_bench {
     struct bench *b;
     struct weights *weights;
     struct vae *vae;
-    struct vae_shape shape;
-    struct vae_plan plan;
+    struct film_form form;
+    struct film_memory plan;
     struct queue *queue;
     void *memory, *workspace;
     float *latents; /* [z,T,h,w] */
-    uint8_t *frames;
-    int64_t n; /* latent frames */
+    int64_t n;      /* latent frames */
 };
 
 static enum status model_make(struct vae_bench *v, struct err *e)
@@ -39,25 +38,29 @@ static enum status vae_open(struct vae_bench *v, struct err *e)
 {
     struct bench *b = v->b;
     const struct option_size *size = &b->o->size;
+    const struct cut_wish wish = {.mode = CUT_NEVER};
     int64_t z = b->models.vae.z_dim, h = size->height / 8, w = size->width / 8;
+    struct vae_shape *shape = &v->form.shape;
     size_t latents;
 
-    v->shape = (struct vae_shape){.height = size->height,
-                                  .width = size->width,
-                                  .chunk = b->o->engine.vae_chunk,
-                                  .dtype = b->choice->act};
+    *shape = (struct vae_shape){.height = size->height,
+                                .width = size->width,
+                                .chunk = b->o->engine.vae_chunk,
+                                .dtype = b->choice->act};
+    v->form.rank = world_facts(b->world)->rank;
+    v->form.ranks = b->vae_ranks;
+    v->form.cut = cut_of(&wish, shape, b->vae_ranks);
     v->n = b->r->latent_frames;
     latents = (size_t)(z * v->n * h * w);
     TRY(model_make(v, e));
-    TRY(vae_plan(&b->models.vae, b->ops, VAE_DECODE, &v->shape, &v->plan, e));
-    TRY(bench_room(b, v->plan.arena_bytes, &v->memory, e));
-    TRY(bench_room(b, v->plan.workspace_bytes, &v->workspace, e));
+    TRY(film_plan(&b->models.vae, b->ops, &v->form, &v->plan, e));
+    TRY(bench_room(b, v->plan.scratch, &v->memory, e));
+    TRY(bench_room(b, v->plan.workspace, &v->workspace, e));
     v->latents = malloc(latents * sizeof(*v->latents));
-    v->frames = malloc((size_t)(4 * v->shape.chunk * size->height * size->width * 3));
-    if (!v->latents || !v->frames)
-        return err_set(e, ST_RESOURCE, "out of memory: frames to decode");
+    if (!v->latents)
+        return err_set(e, ST_RESOURCE, "out of memory: latents to decode");
     noise_philox((uint64_t)b->o->seed, 1 << 20, 0, latents, v->latents);
-    return ops_queue_open(b->ops, v->workspace, v->plan.workspace_bytes, &v->queue, e);
+    return ops_queue_open(b->ops, v->workspace, v->plan.workspace, &v->queue, e);
 }
 
 static void vae_close(struct vae_bench *v)
@@ -66,46 +69,42 @@ static void vae_close(struct vae_bench *v)
 
     ops_queue_close(b->ops, v->queue);
     free(v->latents);
-    free(v->frames);
-    bench_release(b, v->memory, v->plan.arena_bytes);
-    bench_release(b, v->workspace, v->plan.workspace_bytes);
+    bench_release(b, v->memory, v->plan.scratch);
+    bench_release(b, v->workspace, v->plan.workspace);
     vae_destroy(v->vae);
     if (v->weights)
         b->bytes -= weights_bytes(v->weights);
     weights_close(v->weights);
 }
 
-static enum status chunks_decode(struct vae_bench *v, struct vae_decode *d,
-                                 struct err *e)
-{
-    const struct option_size *size = &v->b->o->size;
-    const int64_t dims[4] = {v->b->models.vae.z_dim, v->n, size->height / 8,
-                             size->width / 8};
-    struct tensor latents = tensor_make(v->latents, DT_F32, MEM_HOST, 4, dims);
-
-    for (int64_t at = 0; at < v->n; at += v->shape.chunk) {
-        int64_t n = v->n - at < v->shape.chunk ? v->n - at : v->shape.chunk;
-        struct tensor z = tensor_slice(&latents, 1, at, n);
-        struct tensor frames = tensor_make(
-            v->frames, DT_U8, MEM_HOST, 4,
-            (int64_t[]){vae_decode_frames(d, n), size->height, size->width, 3});
-
-        TRY(vae_decode_step(d, &z, &frames, e));
-    }
-    return ST_OK;
-}
-
+/* As a run decodes, but nothing is written. */
 static enum status vae_pass(void *ctx, struct err *e)
 {
     struct vae_bench *v = ctx;
-    struct vae_decode *d;
+    struct bench *b = v->b;
+    struct latent_size size = {b->models.vae.z_dim, v->n, v->form.shape.height / 8,
+                               v->form.shape.width / 8};
+    struct film_args a = {
+        .vae = v->vae,
+        .config = &b->models.vae,
+        .queue = v->queue,
+        .shape = v->form.shape,
+        .cut = v->form.cut,
+        .world = v->form.ranks > 1 ? b->world : NULL,
+        .rank = v->form.rank,
+        .ranks = v->form.ranks,
+        .late = ops_facts(b->ops)->space != MEM_HOST,
+    };
     struct arena arena;
+    struct film film;
     enum status st;
 
-    arena_init(&arena, v->memory, v->plan.arena_bytes);
-    TRY(vae_decode_begin(v->vae, &v->shape, v->queue, &arena, &d, e));
-    st = chunks_decode(v, d, e);
-    vae_decode_end(d);
+    arena_init(&arena, v->memory, v->plan.scratch);
+    TRY(film_open(&film, &a, e));
+    st = film_segment(&film, &arena, v->latents, &size, 0, e);
+    if (st == ST_OK)
+        return film_close(&film, e);
+    film_abort(&film);
     return st;
 }
 
@@ -119,18 +118,37 @@ static double flop_of(const struct watch *w)
     return sum;
 }
 
+/* What this rank does of the work of whole frames; rank 0's counts. */
+static enum status own_share(const struct vae_bench *v, double *out, struct err *e)
+{
+    struct vae_shape shape = v->form.shape;
+    struct vae_plan whole, own;
+
+    if (v->form.rank > 0)
+        return ST_OK;
+    TRY(vae_plan(&v->b->models.vae, v->b->ops, VAE_DECODE, &shape, &whole, e));
+    shape.tile = cut_tile(&v->form.shape, &v->form.cut, 0);
+    TRY(vae_plan(&v->b->models.vae, v->b->ops, VAE_DECODE, &shape, &own, e));
+    *out = own.latent_flop / whole.latent_flop;
+    return ST_OK;
+}
+
 enum status bench_vae(struct bench *b, struct bench_part_result *out, struct err *e)
 {
     struct vae_bench v = {.b = b};
+    bool together = b->vae_ranks > 1;
     enum status st = vae_open(&v, e);
+    double share = 1.0;
 
     if (st == ST_OK)
-        st = bench_repeat(b, vae_pass, &v, false, &out->seconds, e);
+        st = bench_repeat(b, vae_pass, &v, together, &out->seconds, e);
     if (st == ST_OK)
-        st = bench_watched(b, vae_pass, &v, false, out, e);
+        st = bench_watched(b, vae_pass, &v, together, out, e);
+    if (st == ST_OK)
+        st = own_share(&v, &share, e);
     if (st == ST_OK) {
         out->weight_bytes = weights_bytes(v.weights);
-        out->flop = flop_of(&out->watch);
+        out->flop = flop_of(&out->watch) / share;
     }
     vae_close(&v);
     return st;

@@ -200,7 +200,7 @@ enum status film_open(struct film *f, const struct film_args *a, struct err *e)
 
     memset(f, 0, sizeof(*f));
     f->a = *a;
-    if (leads(a->rank))
+    if (leads(a->rank) && a->path)
         st = media_open(a->path, a->media, &f->out, e);
     if (st == ST_OK)
         st = buffers_get(f, e);
@@ -326,8 +326,13 @@ static enum status frames_write(struct film *f, int64_t frames, struct err *e)
     const struct walk *w = f->walk;
 
     for (int64_t i = 0; i < frames; i++) {
-        if (w->frame + i >= w->drop)
-            TRY(media_frame(f->out, frame_join(f, frames, i), e));
+        const uint8_t *frame;
+
+        if (w->frame + i < w->drop)
+            continue;
+        frame = frame_join(f, frames, i);
+        if (f->out)
+            TRY(media_frame(f->out, frame, e));
     }
     return ST_OK;
 }

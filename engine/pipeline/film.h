@@ -43,7 +43,8 @@ struct film_args {
     struct world *world; /* of the ranks that decode together; NULL: alone */
     int rank, ranks;     /* this one; that decode, 1 when alone */
     bool late;
-    const char *path; /* of rank 0, as `media`, `whole`, `ask` and `step_done` */
+    const char *path; /* of rank 0, as `media`, `whole`, `ask` and `step_done`; NULL,
+                       * in one round: frames are joined and dropped */
     const struct media_options *media; /* borrowed during film_open */
     bool chained_pixels;
     int overlap_frames; /* kept for the next segment, chained_pixels only */

@@ -67,6 +67,15 @@ not a number  | 2 | plan --model wan --vae_ranks many | vae_ranks 'many'
 half a rank   | 2 | plan --model wan --vae_ranks 1.5 | vae_ranks '1.5'
 END
 
+# ---- how fast
+
+B=(bench --shape tiny --size 96x64 --num_frames 5 --parts vae --repeats 1 --threads 1)
+for n in 1 3; do
+    makes_on 3 "${B[@]}" --vae_ranks $n --json bench.json
+    at_least "decoding on $n of 3 ranks takes time" \
+        "$("$PROBE" json bench.json vae.median_seconds)" 0.000001
+done
+
 # ---- stopping and going on
 
 # stop SIGNAL RANK WORD ARGS...: three ranks; the signal when a line has WORD
