@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/base/f32_bits.h"
+
 static const struct {
     const char *name;
     size_t bytes;
@@ -35,30 +37,14 @@ int dtype_from_name(const char *name, enum dtype *out)
     return -1;
 }
 
-static uint32_t bits_of(float v)
-{
-    uint32_t u;
-
-    memcpy(&u, &v, sizeof(u));
-    return u;
-}
-
-static float float_of(uint32_t u)
-{
-    float v;
-
-    memcpy(&v, &u, sizeof(v));
-    return v;
-}
-
 float bf16_to_f32(uint16_t v)
 {
-    return float_of((uint32_t)v << 16);
+    return f32_of_bits((uint32_t)v << 16);
 }
 
 uint16_t f32_to_bf16(float v)
 {
-    uint32_t u = bits_of(v);
+    uint32_t u = f32_bits(v);
 
     if ((u & 0x7fffffffu) > 0x7f800000u)
         return (uint16_t)((u >> 16) | 0x40u);
@@ -73,8 +59,9 @@ static float small_decode(uint32_t v, int exp_bits, int mant, int bias)
     uint32_t e = (v >> mant) & ((1u << exp_bits) - 1u);
     uint32_t m = v & ((1u << mant) - 1u);
     uint32_t unit = (uint32_t)(128 - bias - mant) << 23; /* 2^(1 - bias - mant) */
-    float mag = e ? float_of(((e + 127u - (uint32_t)bias) << 23) | (m << (23 - mant)))
-                  : (float)m * float_of(unit);
+    float mag = e ? f32_of_bits(((e + 127u - (uint32_t)bias) << 23) |
+                                (m << (23 - mant)))
+                  : (float)m * f32_of_bits(unit);
 
     return sign ? -mag : mag;
 }
@@ -108,7 +95,7 @@ float f16_to_f32(uint16_t v)
 
 uint16_t f32_to_f16(float v)
 {
-    uint16_t sign = (uint16_t)((bits_of(v) >> 16) & 0x8000u);
+    uint16_t sign = (uint16_t)((f32_bits(v) >> 16) & 0x8000u);
     float a = fabsf(v);
     uint32_t code;
 
@@ -129,7 +116,7 @@ float e4m3_to_f32(uint8_t v)
 
 uint8_t f32_to_e4m3(float v)
 {
-    uint8_t sign = (uint8_t)((bits_of(v) >> 24) & 0x80u);
+    uint8_t sign = (uint8_t)((f32_bits(v) >> 24) & 0x80u);
     float a = fabsf(v);
     uint32_t code;
 
@@ -151,7 +138,7 @@ float e5m2_to_f32(uint8_t v)
 
 uint8_t f32_to_e5m2(float v)
 {
-    uint8_t sign = (uint8_t)((bits_of(v) >> 24) & 0x80u);
+    uint8_t sign = (uint8_t)((f32_bits(v) >> 24) & 0x80u);
     float a = fabsf(v);
     uint32_t code;
 

@@ -15,7 +15,8 @@
 #define KERNELS_BASE_WEIGHT_CODE_H
 
 #include <stdint.h>
-#include <string.h>
+
+#include "kernels/base/f32_bits.h"
 
 #ifdef __CUDACC__
 #define WEIGHT_CODE static __host__ __device__ __forceinline__
@@ -23,52 +24,36 @@
 #define WEIGHT_CODE static inline
 #endif
 
-WEIGHT_CODE uint32_t weight_bits(float v)
-{
-    uint32_t u;
-
-    memcpy(&u, &v, sizeof(u));
-    return u;
-}
-
-WEIGHT_CODE float weight_float(uint32_t u)
-{
-    float v;
-
-    memcpy(&v, &u, sizeof(v));
-    return v;
-}
-
 /* The magnitude as an integer: of floats that are not NaN these have the order of their
  * values, and infinity and NaN are the ones from WEIGHT_INFINITE on. */
 enum { WEIGHT_INFINITE = 0x7f800000, WEIGHT_LEAST = 0x3727c5ac /* 1e-5 */ };
 
 WEIGHT_CODE uint32_t weight_magnitude(float v)
 {
-    return weight_bits(v) & 0x7fffffffu;
+    return f32_bits(v) & 0x7fffffffu;
 }
 
 /* Of a row whose largest magnitude is `most`, from WEIGHT_LEAST upwards. */
 WEIGHT_CODE float weight_scale_e4m3(uint32_t most)
 {
-    return weight_float(most) / 448.0f;
+    return f32_of_bits(most) / 448.0f;
 }
 
 WEIGHT_CODE float weight_scale_i8(uint32_t most)
 {
-    return weight_float(most) / 127.0f;
+    return f32_of_bits(most) / 127.0f;
 }
 
 /* `v` is weight / scale. */
 WEIGHT_CODE uint8_t weight_code_e4m3(float v)
 {
     const uint32_t most = 0x43e00000, least_normal = 0x3c800000; /* 448, 2^-6 */
-    uint32_t u = weight_bits(v), a = u & 0x7fffffffu;
+    uint32_t u = f32_bits(v), a = u & 0x7fffffffu;
     uint32_t normal, tiny;
 
     a = a > most ? most : a;
     normal = ((a + 0x7ffff + (a >> 20 & 1)) >> 20) - (120 << 3);
-    tiny = weight_bits(weight_float(a < least_normal ? a : 0) + 16384.0f) - 0x46800000;
+    tiny = f32_bits(f32_of_bits(a < least_normal ? a : 0) + 16384.0f) - 0x46800000;
     return (uint8_t)((u >> 24 & 0x80) | (a < least_normal ? tiny : normal));
 }
 
@@ -76,7 +61,7 @@ WEIGHT_CODE uint8_t weight_code_i8(float v)
 {
     v = v > 127.0f ? 127.0f : v;
     v = v < -127.0f ? -127.0f : v;
-    return (uint8_t)(weight_bits(v + 12582912.0f) & 0xff);
+    return (uint8_t)(f32_bits(v + 12582912.0f) & 0xff);
 }
 
 #endif

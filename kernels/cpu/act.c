@@ -8,6 +8,7 @@
  *     GELU erf   x (1 + erf(x / sqrt 2)) / 2, through the C library
  */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/rows.h"

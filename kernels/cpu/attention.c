@@ -14,6 +14,7 @@
  */
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/cpu.h"

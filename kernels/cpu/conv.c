@@ -14,9 +14,11 @@
  * not on how many pixels are computed with it. Slots without a pixel are rows of zeros.
  */
 #include "kernels/cpu/blas.h"
+
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/span.h"
+#include <string.h>
 
 enum { PERIOD = 12, PIXELS = 20 * PERIOD, CHUNK = 1024 };
 

@@ -7,9 +7,11 @@
  * scaled afterwards: y = sum * row scale * column scale + bias.
  */
 #include "kernels/cpu/blas.h"
+
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/span.h"
+#include <string.h>
 
 enum { PANEL = 256 };
 

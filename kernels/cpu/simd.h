@@ -8,9 +8,6 @@
 #ifndef KERNELS_CPU_SIMD_H
 #define KERNELS_CPU_SIMD_H
 
-#include <stdint.h>
-#include <string.h>
-
 #if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
 #define FF_CLONES \
     __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -21,21 +18,5 @@
 #define FF_INLINE static inline __attribute__((always_inline))
 
 enum { LANES = 16 };
-
-FF_INLINE float f32_of_bits(uint32_t u)
-{
-    float v;
-
-    memcpy(&v, &u, sizeof(v));
-    return v;
-}
-
-FF_INLINE uint32_t f32_bits(float v)
-{
-    uint32_t u;
-
-    memcpy(&u, &v, sizeof(u));
-    return u;
-}
 
 #endif

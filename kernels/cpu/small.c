@@ -1,5 +1,6 @@
 /* small.c - table rows, time embedding, unpatching, solver steps, pixels, normals */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/base/rng.h"
 #include "kernels/cpu/cpu.h"

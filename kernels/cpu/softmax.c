@@ -7,6 +7,7 @@
 
 #include <float.h>
 
+#include "kernels/base/f32_bits.h"
 #include "kernels/cpu/simd.h"
 
 #define EXP_LOWEST (-87.0f)

@@ -9,7 +9,9 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
+#include "kernels/base/f32_bits.h"
 #include "kernels/cpu/simd.h"
 
 void *span_at(const void *base, enum dtype dt, int64_t at)
