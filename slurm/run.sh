@@ -145,7 +145,7 @@ begin()
         slurm_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
     if [ "$launcher" = auto ]; then
         launcher=mpirun
-        ! srun --mpi=list 2>&1 | grep -q pmix || launcher=srun
+        [[ $(srun --mpi=list 2>&1) != *pmix* ]] || launcher=srun
     fi
     # sbatch --export=NONE would leave the ranks without PATH; newer sruns do not take
     # the cores per task from the job.

@@ -37,7 +37,7 @@ if ./launcher/have_cuda.sh; then
     build gpu
 fi
 build cpu-asan --target reader_tests
-if ctest --preset cpu -N -L unit | grep -q '^Total Tests: 0'; then
+if [[ $(ctest --preset cpu -N -L unit) == *"Total Tests: 0"* ]]; then
     echo "run.sh: the unit tests are not in the build" >&2
     exit 1
 fi

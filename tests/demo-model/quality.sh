@@ -22,7 +22,7 @@ mkdir -p "$work"
 work=$(realpath "$work")
 
 if [ -n "${CAPTIONS:-}" ]; then
-    tail -n "+$((first + 1))" "$CAPTIONS" | head -n "$count" >"$work/captions"
+    sed -n "$((first + 1)),$((first + count))p" "$CAPTIONS" >"$work/captions"
 else
     "$bin/demo_world" captions 1 "$first" "$count" >"$work/captions"
 fi

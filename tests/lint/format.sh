@@ -11,7 +11,7 @@ set -euo pipefail
 
 tool=
 for name in clang-format-14 clang-format; do
-    if "$name" --version 2>/dev/null | grep -q 'version 14\.'; then
+    if [[ $("$name" --version 2>/dev/null) == *"version 14."* ]]; then
         tool=$name
         break
     fi

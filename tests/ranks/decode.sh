@@ -81,20 +81,14 @@ done
 # stop SIGNAL RANK WORD ARGS...: three ranks; the signal when a line has WORD
 stop()
 {
-    local signal=$1 rank=$2 word=$3 job p
+    local signal=$1 rank=$2 word=$3 job
 
     shift 3
     : >"$root/err"
     "${MPIRUN[@]}" -n 3 "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null &
     job=$!
-    for ((i = 0; i < 1200; i++)); do
-        grep -q "$word" "$root/err" && break
-        sleep 0.05
-    done
-    for p in $(ours); do
-        tr '\0' '\n' <"/proc/$p/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$rank" &&
-            kill -s "$signal" "$p"
-    done
+    said "$word"
+    kill -s "$signal" "$(process_of "$rank")"
     wait "$job" 2>/dev/null
     code=$?
 }

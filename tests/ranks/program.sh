@@ -91,7 +91,7 @@ process_of()
     local p
 
     for p in $(ours); do
-        tr '\0' '\n' <"/proc/$p/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"
+        grep -qzx "OMPI_COMM_WORLD_RANK=$1" "/proc/$p/environ" && echo "$p"
     done
 }
 

@@ -175,7 +175,7 @@ slurm_up()
             give_up "slurmd does not start: $(head -1 "$root/err")"
     done
     slurm_idle || give_up "slurm's nodes do not come up"
-    srun --mpi=list 2>&1 | grep -q pmix || give_up "this Slurm has no PMIx"
+    [[ $(srun --mpi=list 2>&1) == *pmix* ]] || give_up "this Slurm has no PMIx"
     # Nodes share one /dev/shm and one name: no shared memory between their ranks.
     export OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=lo \
         OMPI_MCA_oob_tcp_if_include=lo
@@ -213,7 +213,7 @@ slurm_log()
     local i
 
     for ((i = 0; i < 6000; i++)); do
-        tail -n "+${2:-1}" "$slurm/log/slurmctld.log" | grep -q -- "$1" && return 0
+        grep -q -- "$1" < <(tail -n "+${2:-1}" "$slurm/log/slurmctld.log") && return 0
         sleep 0.1
     done
     echo "slurmctld has not said '$1'"
