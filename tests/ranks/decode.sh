@@ -78,7 +78,8 @@ done
 
 # ---- stopping and going on
 
-# stop SIGNAL RANK WORD ARGS...: three ranks; the signal when a line has WORD
+# stop SIGNAL RANK WORD ARGS...: three ranks; the signal when a line has WORD and, of a run
+# that saves, a checkpoint is there to go on from
 stop()
 {
     local signal=$1 rank=$2 word=$3 job
@@ -88,7 +89,8 @@ stop()
     "${MPIRUN[@]}" -n 3 "$FF" "$@" >"$root/out" 2>"$root/err" </dev/null &
     job=$!
     said "$word"
-    kill -s "$signal" "$(process_of "$rank")"
+    [ "$1" != generate ] || saved 'cut.y4m.checkpoints/ck-*.h5'
+    kill -s "$signal" "$(process_of "$rank")" 2>/dev/null
     wait "$job" 2>/dev/null
     code=$?
 }
