@@ -237,8 +237,7 @@ void settings_release(struct settings_doc *d)
     option_set_release(&d->set);
 }
 
-/* ---- from JSON
- * --------------------------------------------------------------------------- */
+/* ---- from JSON ------------------------------------------------------------------- */
 
 /* A number, boolean or string as the text that option_assign reads. */
 static enum status json_as_text(struct json_value v, char *number, size_t bytes,
@@ -326,8 +325,7 @@ enum status settings_from_json(struct settings_doc *d, struct json_value object,
     return ST_OK;
 }
 
-/* ---- printing
- * -------------------------------------------------------------------------------- */
+/* ---- printing -------------------------------------------------------------------- */
 
 /* Names whose value belongs to the launch, not to what is generated. */
 static bool is_run_only(const char *name)

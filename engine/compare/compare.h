@@ -7,9 +7,9 @@
  * What a path is, its first bytes say:
  *
  *     latents   a file of --save_latents, or a checkpoint: its running latents, or,
- * when a segment or the video is finished, those; f32 [C, N, h, w] video     .y4m,
- * .mp4, PNG or JPEG, or a folder of frame_000000.png …; u8 RGB [N, height, width, 3].
- * Without FFmpeg only .y4m
+ *               when a segment or the video is finished, those; f32 [C, N, h, w]
+ *     video     .y4m, .mp4, PNG or JPEG, or a folder of frame_000000.png …;
+ *               u8 RGB [N, height, width, 3]. Without FFmpeg only .y4m
  *
  * Two of a kind and of a shape are compared; anything else is ST_INPUT with the facts
  * that differ. Of two checkpoints the other arrays are compared as well, to the bit.

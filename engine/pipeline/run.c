@@ -209,8 +209,7 @@ static enum status text_run(struct run *r, struct err *e)
     return ST_OK;
 }
 
-/* ---- segments
- * ------------------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------------- */
 
 static struct latent_size size_of(const struct run *r, int64_t frames)
 {

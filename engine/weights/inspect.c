@@ -19,8 +19,7 @@ struct report {
     bool tensors;
 };
 
-/* ---- text
- * ----------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------ */
 
 /* 1418996800 as "1,418,996,800". */
 static const char *grouped(int64_t n, char *out, size_t bytes)
@@ -111,8 +110,7 @@ static void text_write(struct buf *b, const struct report *r)
         text_tensors(b, r->parts[i]);
 }
 
-/* ---- JSON
- * ----------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------ */
 
 static void json_tensors(struct json_out *o, const struct component *c)
 {
@@ -220,8 +218,7 @@ static void json_write(struct buf *b, const struct report *r)
     json_out_end(&o);
 }
 
-/* ---- collecting
- * ------------------------------------------------------------------------ */
+/* ---- collecting ------------------------------------------------------------------ */
 
 static enum status report_write(const struct report *r, bool json, struct buf *out,
                                 struct err *e)
