@@ -129,10 +129,7 @@ static enum status settings_read(struct bench_settings *s, struct option_set *se
     const char *temporary = getenv("TMPDIR");
     int n;
 
-    if (argc > ARGUMENTS_MAX)
-        return err_set(e, ST_USAGE, "impossible number of arguments %d: %d at most",
-                       argc, ARGUMENTS_MAX);
-    TRY(option_parse_args(set, argc, argv, rest, &n, e));
+    TRY(option_parse_few(set, argc, argv, ARGUMENTS_MAX, rest, &n, e));
     if (n > 0)
         return err_set(e, ST_USAGE, "unexpected argument '%s': flags start with --",
                        rest[0]);

@@ -194,10 +194,7 @@ static enum status pair_compare(struct option_set *set, int argc,
     struct comparison c;
     int n;
 
-    if (argc > PATHS_MAX)
-        return err_set(e, ST_USAGE, "impossible number of arguments %d: %d at most",
-                       argc, PATHS_MAX);
-    TRY(option_parse_args(set, argc, argv, path, &n, e));
+    TRY(option_parse_few(set, argc, argv, PATHS_MAX, path, &n, e));
     if (s->help) {
         help_print();
         return ST_OK;

@@ -85,10 +85,7 @@ static enum status paths_inspect(struct option_set *set, int argc,
     const char *rest[PATHS_MAX];
     int n;
 
-    if (argc > PATHS_MAX)
-        return err_set(e, ST_USAGE, "impossible number of arguments %d: %d at most",
-                       argc, PATHS_MAX);
-    TRY(option_parse_args(set, argc, argv, rest, &n, e));
+    TRY(option_parse_few(set, argc, argv, PATHS_MAX, rest, &n, e));
     if (s->help) {
         printf("usage: framefleet inspect PATH [flags]\n");
         option_help(table, N_OPTIONS, stdout);

@@ -67,10 +67,7 @@ static enum status parse_and_write(struct option_set *set, int argc,
     const char *path[PATHS_MAX];
     int n;
 
-    if (argc > PATHS_MAX)
-        return err_set(e, ST_USAGE, "impossible number of arguments %d: %d at most",
-                       argc, PATHS_MAX);
-    TRY(option_parse_args(set, argc, argv, path, &n, e));
+    TRY(option_parse_few(set, argc, argv, PATHS_MAX, path, &n, e));
     if (s->help) {
         help_print();
         return ST_OK;

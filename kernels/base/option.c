@@ -349,6 +349,15 @@ enum status option_parse_args(struct option_set *set, int argc, const char *cons
     return ST_OK;
 }
 
+enum status option_parse_few(struct option_set *set, int argc, const char *const *argv,
+                             int most, const char **rest, int *n_rest, struct err *e)
+{
+    if (argc > most)
+        return err_set(e, ST_USAGE, "impossible number of arguments %d: %d at most",
+                       argc, most);
+    return option_parse_args(set, argc, argv, rest, n_rest, e);
+}
+
 /* ---- printing ------------------------------------------------------------------- */
 
 static int format_choice(const char *list, int i, char *out, size_t bytes)

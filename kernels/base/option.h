@@ -107,6 +107,11 @@ enum status option_assign_named(struct option_set *set, const char *name,
 enum status option_parse_args(struct option_set *set, int argc, const char *const *argv,
                               const char **rest, int *n_rest, struct err *e);
 
+/* The same for a command of few arguments: more than `most` are ST_USAGE, and rest[]
+ * has room for as many. */
+enum status option_parse_few(struct option_set *set, int argc, const char *const *argv,
+                             int most, const char **rest, int *n_rest, struct err *e);
+
 /* The value as text, as option_assign reads it; returns bytes needed like snprintf. */
 int option_format(const struct option_set *set, int i, char *out, size_t bytes);
 
