@@ -48,21 +48,16 @@ static double worst_forward(const char *model, const struct setting *s)
     struct dit_rig r;
     struct dit_case c;
     double worst = 0.0;
+    int k;
 
     rig_open(&r, &o);
-    for (int k = 0; case_read(model, k, &c); k++) {
-        int64_t n = r.config.out_channels * c.size.frames * c.size.height *
-                    c.size.width;
-        float *out = malloc((size_t)n * sizeof(*out));
-        double error;
+    for (k = 0; case_read(model, k, &c); k++) {
+        double error = rig_error(&r, &c);
 
-        assert_non_null(out);
-        rig_run(&r, &c, out);
-        error = rel_l2(out, c.velocity, n);
         worst = error > worst ? error : worst;
-        free(out);
         case_release(&c);
     }
+    assert_true(k >= 4);
     rig_close(&r);
     return worst;
 }

@@ -329,3 +329,17 @@ void rig_run(struct dit_rig *r, const struct dit_case *c, float *out)
     dit_context_destroy(ctx);
     stand_close(&s, r);
 }
+
+double rig_error(struct dit_rig *r, const struct dit_case *c)
+{
+    int64_t n = r->config.out_channels * c->size.frames * c->size.height *
+                c->size.width;
+    float *out = malloc((size_t)n * sizeof(*out));
+    double error;
+
+    assert_non_null(out);
+    rig_run(r, c, out);
+    error = rel_l2(out, c->velocity, n);
+    free(out);
+    return error;
+}

@@ -76,6 +76,9 @@ struct dit_context *stand_context(struct dit_stand *s, struct dit_rig *r,
 /* One forward of a case on its own; velocity [C,F,H,W] into `out`. */
 void rig_run(struct dit_rig *r, const struct dit_case *c, float *out);
 
+/* The same against the case's velocity: relative L2. */
+double rig_error(struct dit_rig *r, const struct dit_case *c);
+
 /* |a - b| / |b| over n numbers. */
 double rel_l2(const float *a, const double *b, int64_t n);
 double rel_l2f(const float *a, const float *b, int64_t n);
