@@ -9,14 +9,16 @@
  *     /               format, version, program, created, kind, segment, rows_done,
  *                     rows_total, segments_total
  *     /job            config (canonical JSON), launch (JSON), config_digest,
- * model_digest, whole_digest, conditioning_digest, schedule_digest, precision, backend,
- * mesh /latents/x      f32 [C,N,h,w]   current sample /sampler/x_last f32 [C,N,h,w]
- * corrected sample at the solver's last point /sampler/m0,m1  f32 [C,N,h,w]   the two
- * newest data predictions /sampler/counter  i64 [N]       solver steps that each latent
- * frame has done /text/cond, /text/uncond  f32 [L,width], attribute length /segment
- * finished_frames, prefix_frames /segment/finished f32 [C,T,h,w] latents of the
- * segments before this one /report         seconds, restarts: of all incarnations so
- * far
+ *                     model_digest, whole_digest, conditioning_digest, schedule_digest,
+ *                     precision, backend, mesh
+ *     /latents/x      f32 [C,N,h,w]   current sample
+ *     /sampler/x_last f32 [C,N,h,w]   corrected sample at the solver's last point
+ *     /sampler/m0,m1  f32 [C,N,h,w]   the two newest data predictions
+ *     /sampler/counter  i64 [N]       solver steps that each latent frame has done
+ *     /text/cond, /text/uncond  f32 [L,width], attribute length
+ *     /segment        finished_frames, prefix_frames
+ *     /segment/finished f32 [C,T,h,w] latents of the segments before this one
+ *     /report         seconds, restarts: of all incarnations so far
  *
  * Latents and sampler arrays are there while a segment is running and only then. Texts
  * are f32 as the encoder gives them: as bf16 they would be other bytes. Generators have

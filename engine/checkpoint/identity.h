@@ -3,9 +3,10 @@
  * A run that goes on with something else would give other bytes without a word, so
  * everything that changes the bytes has a digest in the checkpoint:
  *
- *     configuration  canonical JSON of the job: prompts, sizes, steps, seed, precision
- * … (sorted keys, no spaces, shortest numbers); not in it: ranks and mesh, paths, how
- * often checkpoints are written model          of all weights (engine/weights)
+ *     configuration  canonical JSON of the job: prompts, sizes, steps, seed, … (sorted
+ *                    keys, no spaces, shortest numbers); not in it: ranks and mesh,
+ *                    paths, how often checkpoints are written
+ *     model          of all weights (engine/weights)
  *     conditioning   the text rows
  *     schedule       noise levels, and what each row of the timestep matrix does
  *

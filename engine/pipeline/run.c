@@ -3,8 +3,8 @@
  *     text      prompts to rows (or rows from a file), rows to contexts
  *     segments  noise, prefix, denoise, decode and write, one after another
  *     keep      checkpoints in between (keep.h); a run that goes on from one decodes
- * the segments before it again finish    text rows, latents and noise to their files,
- * the video gets its name
+ *               the segments before it again
+ *     finish    text rows, latents and noise to their files, the video gets its name
  *
  * With several ranks all run this; what only the leader, rank 0, does begins with
  * asking for it (spread.h). A rank that fails returns, and meets the others in their

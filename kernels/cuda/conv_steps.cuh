@@ -1,5 +1,4 @@
-/* conv_steps.cuh - convolution by warps that fetch between products: steps, their
- * copies
+/* conv_steps.cuh - convolution by warps that fetch between products
  *
  * An implicit product: rows are the pixels of a tile (conv.cuh), columns outputs, and
  * the depth is every tap of the kernel with its channels, 64 bytes of them at a time. A
@@ -7,8 +6,8 @@
  * what the step after needs.
  *
  *     picture   64 bytes of channels of the pixels that a tile reads, 80 bytes apart
- * (so that 8 neighbours lie in different banks) weights   64 bytes of channels of some
- * taps, as rows with a gap
+ *               (so that 8 neighbours lie in different banks)
+ *     weights   64 bytes of channels of some taps, as rows with a gap
  *
  * Where the kernel has 3 x 3 neighbours (NEAR), a picture is 18 x 18 pixels of a frame,
  * fetched once for nine taps (10 x 10 of a picture that is read DOUBLED), and operands

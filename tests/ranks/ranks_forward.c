@@ -8,7 +8,8 @@
  *
  *     any G and U      the bytes of one rank
  *     R > 1            within TOL_RING of one rank in fp32, the same bytes when run
- * again every mesh       bytes and messages on the wire as the formulas say
+ *                      again
+ *     every mesh       bytes and messages on the wire as the formulas say
  */
 #include <math.h>
 #include <string.h>
