@@ -51,15 +51,16 @@ struct event; /* a point in a queue that another queue can wait for */
 /* Which kernels a GPU backend may choose from; all but the first are for tests. */
 enum ops_kernels {
     OPS_PROVEN,   /* what the tests on a GPU have passed */
-    OPS_PORTABLE, /* what every GPU runs, also what has still to pass them */
-    OPS_ALL,      /* everything */
+    OPS_PORTABLE, /* of these, what every GPU runs */
+    OPS_SIMPLE,   /* what holds for every shape, to compare others with */
+    OPS_ALL,      /* also what has still to pass the tests */
 };
 
 struct ops_options {
     int threads;            /* worker threads of a CPU backend, 0: all cores */
     int device;             /* device index of a GPU backend */
-    const char *algorithms; /* file of a GPU backend's ways of products; "": none, but
-                             * there is a choice; NULL: the one way that is proven */
+    const char *algorithms; /* file of a GPU backend's ways of products, beside those
+                             * that it knows by itself; NULL: none */
     enum ops_kernels kernels;
 };
 

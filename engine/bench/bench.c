@@ -59,9 +59,8 @@ static void result_describe(struct bench *b)
 static enum status bench_open(struct bench *b, const struct bench_options *o,
                               struct err *e)
 {
-    struct ops_options device = {
-        .threads = threads_of(&o->engine),
-        .algorithms = o->tune && !o->engine.algorithms ? "" : o->engine.algorithms};
+    struct ops_options device = {.threads = threads_of(&o->engine),
+                                 .algorithms = o->engine.algorithms};
     bool hidden;
 
     TRY(options_check(o, e));

@@ -68,7 +68,7 @@ static enum status model_make(struct bench_stand *s, enum dtype stored, struct e
     TRY(st);
     b->bytes += weights_bytes(s->weights);
     TRY(dit_create(&b->models.dit, s->choice->dit, s->weights, b->ops, &s->dit, e));
-    return b->o->tune || b->o->engine.algorithms ? settle(s, e) : ST_OK;
+    return settle(s, e);
 }
 
 struct denoise_args bench_stand_denoising(struct bench_stand *s)

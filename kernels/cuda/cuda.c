@@ -256,10 +256,10 @@ SIMPLE(quantise, src)
 #undef SIMPLE
 
 /* The kernel for a block's shape where the op has one, else the one for all. */
-#define CHOSEN(c, a, q, op)                                                \
-    cuda_said((c)->unproven && (c)->mma && op##_wide_fits(a, &(c)->limits) \
-                  ? op##_wide_launch(a, &(c)->limits, (q)->stream)         \
-                  : op##_launch(a, (q)->stream),                           \
+#define CHOSEN(c, a, q, op)                                        \
+    cuda_said((c)->mma &&op##_wide_fits(a, &(c)->limits)           \
+                  ? op##_wide_launch(a, &(c)->limits, (q)->stream) \
+                  : op##_launch(a, (q)->stream),                   \
               #op, e)
 
 /* SIMPLE with such a choice. */
@@ -299,11 +299,11 @@ static enum status conv_cuda(void *self, struct queue *q, const struct op_conv *
     if (tensor_count(a->y) == 0)
         return ST_OK;
     TRY(device_enter(c, "conv", e));
-    if (c->hopper && c->unproven && conv_hopper_fits(a) && conv_near_fits(a))
+    if (c->hopper && conv_hopper_fits(a) && conv_near_fits(a))
         return cuda_said(conv_near_launch(a, c->units, q->stream), "conv", e);
     if (c->hopper && conv_hopper_fits(a))
         return cuda_said(conv_hopper_launch(a, c->units, q->stream), "conv", e);
-    if (c->mma && c->unproven && conv_mma_fits(a))
+    if (c->mma && conv_mma_fits(a))
         return cuda_said(conv_mma_launch(a, c->units, q->stream), "conv", e);
     return cuda_said(conv_launch(a, q->stream), "conv", e);
 }
@@ -333,7 +333,7 @@ static enum status attention_cuda(void *self, struct queue *q,
         return cuda_said(attention_codes_launch(a, q->stream), "attention", e);
     if (c->hopper && attention_hopper_fits(a))
         return cuda_said(attention_hopper_launch(a, q->stream), "attention", e);
-    if (c->mma && (attention_hopper_fits(a) || (c->unproven && attention_slim_fits(a))))
+    if (c->mma && (attention_hopper_fits(a) || attention_slim_fits(a)))
         return cuda_said(attention_mma_launch(a, q->stream), "attention", e);
     if (attention_wide_fits(a))
         return attention_wide_cuda(c, q, a, e);
@@ -446,15 +446,15 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     c->units = prop.multiProcessorCount;
     c->limits = (struct launch_limits){c->units, prop.sharedMemPerBlockOptin};
     c->arch = prop.major * 10 + prop.minor;
-    c->hopper = prop.major == 9 && opt->kernels != OPS_PORTABLE;
-    c->unproven = opt->kernels != OPS_PROVEN;
-    c->mma = prop.major >= 8;
-    c->chooses = c->unproven || opt->algorithms;
+    c->hopper = prop.major == 9 &&
+                (opt->kernels == OPS_PROVEN || opt->kernels == OPS_ALL);
+    c->unproven = opt->kernels == OPS_ALL;
+    c->mma = prop.major >= 8 && opt->kernels != OPS_SIMPLE;
     device_name(&prop.uuid, c->name);
     c->table = cuda_backend;
     c->table.facts.device = c->name;
     c->table.facts.busy_tokens = busy_rows(c->units);
-    c->table.facts.loads = c->unproven;
+    c->table.facts.loads = true;
     snprintf(out->machine, sizeof(out->machine), "%.24s, cublasLt %zu", prop.name,
              cublasLtGetVersion());
     return ST_OK;
@@ -469,7 +469,7 @@ static enum status algorithms_open(struct cuda *c, const struct ops_options *opt
     uint32_t mark = 2166136261u;
 
     TRY(algo_table_add(&c->algos, algo_shipped, "of the program", e));
-    if (!opt->algorithms || !opt->algorithms[0])
+    if (!opt->algorithms)
         return ST_OK;
     TRY(algo_table_read(&c->algos, opt->algorithms, e));
     for (int i = 0; i < c->algos.count; i++) {

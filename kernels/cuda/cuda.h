@@ -37,8 +37,7 @@ struct cuda {
     bool mma;      /* 8.0 and later */
     struct launch_limits limits;
     cublasLtHandle_t blas;
-    bool chooses; /* between algorithms of products; off until a GPU has shown it */
-    int arch;     /* compute capability, major * 10 + minor */
+    int arch; /* compute capability, major * 10 + minor */
     struct algo_table algos;
     struct gemm_plan plans[PLANS_MAX];
     int n_plans;

@@ -1,7 +1,7 @@
 /* test_wide_gpu.c - the kernels for a block's shapes (kernels/cuda/wide.cuh)
  *
  * Each op against the reference, and byte for byte against the kernel that a backend
- * opened as OPS_PROVEN takes for the same inputs: rows of both model sizes, numbers of
+ * opened as OPS_SIMPLE takes for the same inputs: rows of both model sizes, numbers of
  * rows that fill no group, everything pending or nothing, rows of several frames. Where
  * there are so many rows that a block works on several groups, without the reference.
  */
@@ -371,7 +371,7 @@ void wide_all(struct rig *r)
     struct both b = {.r = r};
     struct err e = ERR_INIT;
 
-    must(ops_open("cuda", &(struct ops_options){.kernels = OPS_PROVEN}, &b.proven, &e),
+    must(ops_open("cuda", &(struct ops_options){.kernels = OPS_SIMPLE}, &b.proven, &e),
          &e, "cuda");
     must(ops_queue_open(b.proven, NULL, 0, &b.queue, &e), &e, "queue");
     for (int i = 0; i < 12; i++)

@@ -95,6 +95,8 @@ static void products_find_their_row(void **state)
 
     (void)state;
     assert_int_equal(algo_table_add(&t, algo_shipped, "shipped", &e), ST_OK);
+    assert_true(t.count > 0);
+    algo_table_release(&t);
     assert_int_equal(algo_table_add(&t,
                                     "# tuned\n\n" ROW "\n"
                                     "90 130100 F8_E4M3 BF16 5120 5120" WORDS "\n"
