@@ -16,13 +16,15 @@
 
 enum { D = 5120, HEADS = 40, DIM = 128, TAIL = 128, FRAMES = 3, CHANNELS = 96 };
 
-static const size_t ROOM = (size_t)36 << 30, WORKSPACE = (size_t)2 << 30;
+/* Combining reads and writes f32: two tensors of 8.6 GB. */
+static const size_t ROOM = (size_t)20 << 30;
 
 struct big {
     struct ops *ops;
     struct queue *q;
     enum mem_space space;
     void *room, *workspace;
+    size_t workspace_bytes;
     struct arena a;
     int64_t rows;    /* rows * D > 2^31 */
     int64_t streams; /* of random numbers, so far */
@@ -130,6 +132,28 @@ static void compare(struct big *b, const char *name, const struct tensor *big,
         must(ops_##op((b)->ops, (b)->q, args, &err_), &err_, #op); \
     } while (0)
 
+/* A queue with at least this workspace: what an op has asked for. */
+static void workspace_grow(struct big *b, size_t bytes)
+{
+    struct err e = ERR_INIT;
+
+    if (bytes <= b->workspace_bytes)
+        return;
+    must(ops_queue_wait(b->ops, b->q, &e), &e, "wait");
+    ops_queue_close(b->ops, b->q);
+    ops_mem_free(b->ops, b->workspace);
+    must(ops_mem_alloc(b->ops, bytes, &b->workspace, &e), &e, "workspace");
+    must(ops_queue_open(b->ops, b->workspace, bytes, &b->q, &e), &e, "queue");
+    b->workspace_bytes = bytes;
+}
+
+/* RUN of an op that may want workspace. */
+#define RUN_IN(b, op, args)                                      \
+    do {                                                         \
+        workspace_grow(b, ops_##op##_workspace((b)->ops, args)); \
+        RUN(b, op, args);                                        \
+    } while (0)
+
 /* ---- rows ------------------------------------------------------------------------ */
 
 static struct norm modulated(struct big *b, struct tensor part[2], int64_t first)
@@ -197,8 +221,8 @@ static void linear_big(struct big *b, enum dtype dt, const char *name)
     struct tensor y[2] = {rows_cut(b, DT_BF16, b->rows, D),
                           rows_cut(b, DT_BF16, TAIL, D)};
 
-    RUN(b, linear, (&(struct op_linear){&y[0], &x, &w, NULL, true}));
-    RUN(b, linear, (&(struct op_linear){&y[1], &few, &w, NULL, true}));
+    RUN_IN(b, linear, (&(struct op_linear){&y[0], &x, &w, NULL, true}));
+    RUN_IN(b, linear, (&(struct op_linear){&y[1], &few, &w, NULL, true}));
     compare(b, name, &y[0], &y[1]);
 }
 
@@ -354,19 +378,23 @@ static int64_t tokens_of(const struct big *b)
     return b->rows * HEADS / 128 * 128;
 }
 
-/* i8 with a scale per token, or bf16, [1, n, DIM]. */
-static struct tensor tokens_cut(struct big *b, enum dtype dt, int64_t n)
+/* bf16, or i8 with a scale for every `per` tokens, 1 or 4: [1, n, DIM]. */
+static struct tensor tokens_cut(struct big *b, enum dtype dt, int64_t n, int64_t per)
 {
-    struct tensor t = cut(b, DT_BF16, 2, SHAPE(n, DIM));
+    struct tensor y = cut(b, DT_BF16, 2, SHAPE(n, DIM)), t;
+    struct head_part part;
 
-    if (dt == DT_I8)
-        t = codes_of(b, dt, &t);
-    t.rank = 3;
-    memmove(t.shape + 1, t.shape, 2 * sizeof(t.shape[0]));
-    memmove(t.stride + 1, t.stride, 2 * sizeof(t.stride[0]));
-    t.shape[0] = 1;
-    t.stride[0] = n * DIM;
-    t.scales.stride[0] = n;
+    if (dt == DT_BF16)
+        return tensor_reshape(&y, 3, SHAPE(1, n, DIM));
+    t = cut(b, dt, 3, SHAPE(1, n, DIM));
+    t.scales = (struct scales){.kind = SCALE_ROW, .stride = {n / per, 0}};
+    if (per > 1)
+        t.scales = (struct scales){
+            .kind = SCALE_GROUP, .rows = per, .cols = DIM, .stride = {n / per, 1}};
+    t.scales.data = arena_cut(&b->a, (size_t)(n / per) * sizeof(float));
+    part = (struct head_part){0, 1, t};
+    RUN(b, heads,
+        (&(struct op_heads){.parts = &part, .n_parts = 1, .y = &y, .head_dim = DIM}));
     return t;
 }
 
@@ -376,7 +404,7 @@ static struct tensor token_values(struct big *b, enum dtype dt, int64_t n)
     struct head_part part;
 
     if (dt == DT_BF16)
-        return tokens_cut(b, DT_BF16, n);
+        return tokens_cut(b, DT_BF16, n, 1);
     y = cut(b, DT_BF16, 2, SHAPE(n, DIM));
     out = values_cut(b, 1, n);
     part = (struct head_part){0, 1, out};
@@ -389,20 +417,22 @@ static void attend(struct big *b, const struct tensor *q, const struct tensor *o
 {
     struct attn_queries queries = {*q, *o, NULL};
 
-    RUN(b, attention,
-        (&(struct op_attention){.queries = &queries,
-                                .n_queries = 1,
-                                .keys = keys,
-                                .n_keys = n_keys,
-                                .scale = 1.0f / sqrtf((float)DIM)}));
+    RUN_IN(b, attention,
+           (&(struct op_attention){.queries = &queries,
+                                   .n_queries = 1,
+                                   .keys = keys,
+                                   .n_keys = n_keys,
+                                   .scale = 1.0f / sqrtf((float)DIM)}));
 }
 
 /* Many queries: the last ones alone. */
 static void queries_big(struct big *b, enum dtype dt, const char *name)
 {
     int64_t n = tokens_of(b);
-    struct tensor q = tokens_cut(b, dt, n), few = tensor_slice(&q, 1, n - TAIL, TAIL);
-    struct attn_keys keys = {tokens_cut(b, dt, TAIL), token_values(b, dt, TAIL), TAIL};
+    struct tensor q = tokens_cut(b, dt, n, 1);
+    struct tensor few = tensor_slice(&q, 1, n - TAIL, TAIL);
+    struct attn_keys keys = {tokens_cut(b, dt, TAIL, 4), token_values(b, dt, TAIL),
+                             TAIL};
     struct tensor o[2] = {cut(b, DT_BF16, 3, SHAPE(n, 1, DIM)),
                           cut(b, DT_BF16, 3, SHAPE(TAIL, 1, DIM))};
 
@@ -417,7 +447,7 @@ static void queries_big(struct big *b, enum dtype dt, const char *name)
 static void keys_big(struct big *b, enum dtype dt, const char *name)
 {
     int64_t n = tokens_of(b), half = n / 256 * 128;
-    struct tensor q = tokens_cut(b, dt, TAIL), k = tokens_cut(b, dt, n);
+    struct tensor q = tokens_cut(b, dt, TAIL, 1), k = tokens_cut(b, dt, n, 4);
     struct tensor v = token_values(b, dt, n);
     int axis = dt == DT_BF16 ? 1 : 2;
     struct attn_keys whole = {k, v, n};
@@ -460,8 +490,8 @@ static void conv_big(struct big *b)
     part.y = &end;
     part.x = &few;
     part.pad_lo[1] = 0;
-    RUN(b, conv, &all);
-    RUN(b, conv, &part);
+    RUN_IN(b, conv, &all);
+    RUN_IN(b, conv, &part);
     for (int64_t t = 0; t < T; t++)
         n += differing(b, at(&y, t * y.stride[0] + (height - BOTTOM) * y.stride[1]),
                        at(&end, t * end.stride[0]),
@@ -481,8 +511,7 @@ static void big_open(struct big *b, const char *backend, enum ops_kernels kernel
          backend);
     b->space = ops_facts(b->ops)->space;
     must(ops_mem_alloc(b->ops, room, &b->room, &e), &e, "memory");
-    must(ops_mem_alloc(b->ops, WORKSPACE, &b->workspace, &e), &e, "workspace");
-    must(ops_queue_open(b->ops, b->workspace, WORKSPACE, &b->q, &e), &e, "queue");
+    must(ops_queue_open(b->ops, NULL, 0, &b->q, &e), &e, "queue");
     arena_init(&b->a, b->room, room);
 }
 
