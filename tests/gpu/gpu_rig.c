@@ -59,27 +59,46 @@ static void *dev_alloc(struct rig *r, size_t bytes)
     return p;
 }
 
+const char *rig_backend(void)
+{
+    const char *name = getenv("BACKEND");
+
+    return name ? name : "cuda";
+}
+
+void rig_open_alone(struct rig *r, size_t workspace, enum ops_kernels kernels)
+{
+    struct err e = ERR_INIT;
+
+    *r = (struct rig){0};
+    must(
+        ops_open(rig_backend(), &(struct ops_options){.kernels = kernels}, &r->gpu, &e),
+        &e, rig_backend());
+    r->space = ops_facts(r->gpu)->space;
+    must(ops_mem_alloc(r->gpu, workspace, &r->gpu_ws, &e), &e, "workspace");
+    must(ops_queue_open(r->gpu, r->gpu_ws, workspace, &r->gpu_q, &e), &e, "queue");
+}
+
 void rig_open(struct rig *r, size_t workspace, enum ops_kernels kernels)
 {
     struct err e = ERR_INIT;
 
+    rig_open_alone(r, workspace, kernels);
     must(ops_open("ref", NULL, &r->ref, &e), &e, "ref");
-    must(ops_open("cuda", &(struct ops_options){.kernels = kernels}, &r->gpu, &e), &e,
-         "cuda");
     must(ops_mem_alloc(r->ref, workspace, &r->ref_ws, &e), &e, "workspace");
-    must(ops_mem_alloc(r->gpu, workspace, &r->gpu_ws, &e), &e, "workspace");
     must(ops_queue_open(r->ref, r->ref_ws, workspace, &r->ref_q, &e), &e, "queue");
-    must(ops_queue_open(r->gpu, r->gpu_ws, workspace, &r->gpu_q, &e), &e, "queue");
 }
 
 void rig_close(struct rig *r)
 {
-    ops_queue_close(r->ref, r->ref_q);
     ops_queue_close(r->gpu, r->gpu_q);
-    ops_mem_free(r->ref, r->ref_ws);
     ops_mem_free(r->gpu, r->gpu_ws);
-    ops_close(r->ref);
     ops_close(r->gpu);
+    if (!r->ref)
+        return;
+    ops_queue_close(r->ref, r->ref_q);
+    ops_mem_free(r->ref, r->ref_ws);
+    ops_close(r->ref);
 }
 
 void rig_wait(struct rig *r)
@@ -149,9 +168,8 @@ static size_t data_bytes(const struct tensor *t)
 
 void pair_send(struct rig *r, const struct pair *p)
 {
-    bytes_move(r, p->dev.data, MEM_DEVICE, p->host.data, MEM_HOST,
-               data_bytes(&p->host));
-    bytes_move(r, p->dev.scales.data, MEM_DEVICE, p->host.scales.data, MEM_HOST,
+    bytes_move(r, p->dev.data, r->space, p->host.data, MEM_HOST, data_bytes(&p->host));
+    bytes_move(r, p->dev.scales.data, r->space, p->host.scales.data, MEM_HOST,
                (size_t)scale_count(&p->host) * sizeof(float));
 }
 
@@ -164,7 +182,7 @@ struct pair pair_make(struct rig *r, enum dtype dt, int rank, const int64_t *sha
     p.host = tensor_make(NULL, dt, MEM_HOST, rank, shape);
     scales_shape(&p.host, group_rows, group_cols);
     p.dev = p.host;
-    p.dev.space = MEM_DEVICE;
+    p.dev.space = r->space;
     scale_bytes = (size_t)scale_count(&p.host) * sizeof(float);
     p.host.data = host_alloc(data_bytes(&p.host));
     p.dev.data = dev_alloc(r, data_bytes(&p.host));
@@ -228,10 +246,10 @@ struct tensor pair_fetch(struct rig *r, const struct pair *p)
     size_t scale_bytes = (size_t)scale_count(&t) * sizeof(float);
 
     t.data = host_alloc(data_bytes(&t));
-    bytes_move(r, t.data, MEM_HOST, p->dev.data, MEM_DEVICE, data_bytes(&t));
+    bytes_move(r, t.data, MEM_HOST, p->dev.data, r->space, data_bytes(&t));
     if (scale_bytes) {
         t.scales.data = host_alloc(scale_bytes);
-        bytes_move(r, t.scales.data, MEM_HOST, p->dev.scales.data, MEM_DEVICE,
+        bytes_move(r, t.scales.data, MEM_HOST, p->dev.scales.data, r->space,
                    scale_bytes);
     }
     rig_wait(r);
@@ -293,10 +311,24 @@ void table_row(const char *name, double value, double limit)
     table.limit[table.n++] = limit;
 }
 
+/* Without a reference: values that are no numbers. */
+static void table_alone(const char *name, const struct tensor *got)
+{
+    int64_t n = 0;
+
+    for (int64_t i = 0; i < tensor_count(got); i++)
+        n += isnan(value_of(got, i)) != 0;
+    table_row(name, (double)n, 0.0);
+}
+
 void table_compare(struct rig *r, const char *name, const struct pair *p, double limit)
 {
     struct tensor got = pair_fetch(r, p);
 
+    if (!r->ref) {
+        table_alone(name, &got);
+        return;
+    }
     table_row(name,
               is_code(got.dtype) ? share_differing(&got, &p->host)
                                  : relative(&got, &p->host, 2.0),
@@ -308,7 +340,10 @@ void table_compare_l1(struct rig *r, const char *name, const struct pair *p,
 {
     struct tensor got = pair_fetch(r, p);
 
-    table_row(name, relative(&got, &p->host, 1.0), limit);
+    if (r->ref)
+        table_row(name, relative(&got, &p->host, 1.0), limit);
+    else
+        table_alone(name, &got);
 }
 
 int table_print(void)
@@ -325,6 +360,27 @@ int table_print(void)
     }
     printf("%d of %d rows failed\n", failed, table.n);
     return failed;
+}
+
+enum { SMALL_WORKSPACE = 64 << 20 };
+
+int small_main(const struct small_part *parts, int n, const char *name)
+{
+    struct rig r;
+    int met = 0;
+
+    for (int i = 0; i < n; i++) {
+        if (name && strcmp(parts[i].name, name) != 0)
+            continue;
+        rig_open_alone(&r, SMALL_WORKSPACE, parts[i].kernels);
+        parts[i].run(&r);
+        pairs_clear(&r);
+        rig_close(&r);
+        met++;
+    }
+    if (met == 0)
+        fprintf(stderr, "no part '%s'\n", name);
+    return table_print() || met == 0 ? 1 : 0;
 }
 
 double now_ms(void)

@@ -1,7 +1,11 @@
 /* gpu_rig.h - tensors on the host and on the GPU, and a table of comparisons
  *
  * Each op runs twice: on the host with `ref`, on the GPU with `cuda`, behind the same
- * table. A `pair` is one tensor in both places. Any error ends the program.
+ * table. A `pair` is one tensor in both places. Any error ends the program. A rig may
+ * lack `ref`: then results must be numbers, and no more is known of them.
+ *
+ * With BACKEND in the environment another backend stands for the GPU's, so that
+ * programs can be tried without one.
  */
 #ifndef TESTS_GPU_GPU_RIG_H
 #define TESTS_GPU_GPU_RIG_H
@@ -10,7 +14,8 @@
 #include "kernels/tensor.h"
 
 struct rig {
-    struct ops *ref, *gpu;
+    struct ops *ref, *gpu; /* ref may be NULL */
+    enum mem_space space;  /* of gpu */
     struct queue *ref_q, *gpu_q;
     void *ref_ws, *gpu_ws;
 };
@@ -26,12 +31,13 @@ struct pair {
     }
 
 /* Call an op on both sides; `host` and `dev` are its args. */
-#define BOTH(r, op, host, dev)                                                   \
-    do {                                                                         \
-        struct err err_ = ERR_INIT;                                              \
-                                                                                 \
-        must(ops_##op((r)->ref, (r)->ref_q, host, &err_), &err_, #op " on ref"); \
-        must(ops_##op((r)->gpu, (r)->gpu_q, dev, &err_), &err_, #op " on cuda"); \
+#define BOTH(r, op, host, dev)                                                       \
+    do {                                                                             \
+        struct err err_ = ERR_INIT;                                                  \
+                                                                                     \
+        if ((r)->ref)                                                                \
+            must(ops_##op((r)->ref, (r)->ref_q, host, &err_), &err_, #op " on ref"); \
+        must(ops_##op((r)->gpu, (r)->gpu_q, dev, &err_), &err_, #op " on cuda");     \
     } while (0)
 
 /* test_rest_gpu.c */
@@ -50,10 +56,32 @@ void matrix_all(struct rig *r);
 /* test_ways_gpu.c */
 void ways_all(struct rig *r);
 
+/* Few small cases of the same, for sanitizers: each kernel behind these ops that the
+ * rig's choice of kernels has. They want no reference. */
+void residual_small(struct rig *r);
+void values_small(struct rig *r);
+void odds_small(struct rig *r);
+void matrix_small(struct rig *r);
+void wide_small(struct rig *r);
+
+/* A part of a program's small cases, in a process of its own under a sanitizer. */
+struct small_part {
+    const char *name;
+    enum ops_kernels kernels;
+    void (*run)(struct rig *r);
+};
+
+/* Those named `name`, NULL: all; returns the program's exit code. */
+int small_main(const struct small_part *parts, int n, const char *name);
+
 /* Ends the program with the text unless `st` is ST_OK. */
 void must(enum status st, const struct err *e, const char *what);
 
-/* Both backends, each with a queue that has `workspace` bytes. */
+/* What the GPU's backend is called. */
+const char *rig_backend(void);
+
+/* Both backends, each with a queue that has `workspace` bytes; …_alone: without ref. */
+void rig_open_alone(struct rig *r, size_t workspace, enum ops_kernels kernels);
 void rig_open(struct rig *r, size_t workspace, enum ops_kernels kernels);
 void rig_close(struct rig *r);
 void rig_wait(struct rig *r);

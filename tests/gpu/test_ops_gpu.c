@@ -4,6 +4,11 @@
  * and 8-bit operands; test_rest_gpu.c has the others. The last part puts a chain of
  * them behind an op that runs long, looks at how long the host was held up, and
  * compares what the chain made.
+ *
+ *     test_ops_gpu                   all of it
+ *     test_ops_gpu --ways            algorithms of products (test_ways_gpu.c)
+ *     test_ops_gpu --small [PART]    few small cases without the reference, for
+ *                                    sanitizers; parts: see below
  */
 #include <math.h>
 #include <stdio.h>
@@ -110,14 +115,14 @@ static void linear_all(struct rig *r)
 
 /* ---- norm, act ----------------------------------------------------------------- */
 
-static void norm_one(struct rig *r, int i)
+static void norm_one(struct rig *r, int i, int64_t d)
 {
-    enum { S = 130, D = 1536, FRAME = 50 };
-    struct pair x = random2(r, i % 2 ? DT_F32 : DT_BF16, S, D);
-    struct pair scale = random2(r, DT_F32, i % 3 ? 4 : 1, D);
-    struct pair shift = random2(r, DT_F32, i % 3 ? 4 : 1, D);
-    struct pair weight = pair_random(r, DT_F32, 1, SHAPE(D), 0, 0);
-    struct pair out = pair2(r, outs[i % 4], S, D);
+    enum { S = 130, FRAME = 50 };
+    struct pair x = random2(r, i % 2 ? DT_F32 : DT_BF16, S, d);
+    struct pair scale = random2(r, DT_F32, i % 3 ? 4 : 1, d);
+    struct pair shift = random2(r, DT_F32, i % 3 ? 4 : 1, d);
+    struct pair weight = pair_random(r, DT_F32, 1, SHAPE(d), 0, 0);
+    struct pair out = pair2(r, outs[i % 4], S, d);
     struct norm n = {.kind = (enum norm_kind)(i % 3), .eps = 1e-6f};
     struct op_norm host = {&out.host, &x.host, n}, dev = {&out.dev, &x.dev, n};
     char name[64];
@@ -140,11 +145,11 @@ static void norm_one(struct rig *r, int i)
     table_compare(r, name, &out, out_limit(out.host.dtype));
 }
 
-static void act_one(struct rig *r, int i)
+static void act_one(struct rig *r, int i, int64_t d)
 {
-    struct pair x = random2(r, i % 2 ? DT_F32 : DT_BF16, 65, 777);
-    struct pair gated = random2(r, DT_F32, 65, 777);
-    struct pair out = pair2(r, outs[i % 4], 65, 777);
+    struct pair x = random2(r, i % 2 ? DT_F32 : DT_BF16, 65, d);
+    struct pair gated = random2(r, DT_F32, 65, d);
+    struct pair out = pair2(r, outs[i % 4], 65, d);
     enum act_kind act = (enum act_kind)(1 + i % 3);
     bool gate = i % 5 == 4;
     struct op_act host = {&out.host, &x.host, gate ? &gated.host : NULL, act};
@@ -162,9 +167,9 @@ static void act_one(struct rig *r, int i)
 static void rows_all(struct rig *r)
 {
     for (int i = 0; i < 12; i++)
-        norm_one(r, i);
+        norm_one(r, i, 1536);
     for (int i = 0; i < 12; i++)
-        act_one(r, i);
+        act_one(r, i, 777);
     pairs_clear(r);
 }
 
@@ -260,6 +265,31 @@ static void heads_one(struct rig *r, int i)
     }
 }
 
+/* Heads of a width that only the kernel for all of them takes. */
+static void heads_narrow(struct rig *r, enum dtype dt)
+{
+    enum { S = 131, WIDTH = 72 };
+    struct pair y = random2(r, DT_BF16, S, HEADS * WIDTH);
+    struct pair weight = pair_random(r, DT_F32, 1, SHAPE(HEADS * WIDTH), 0, 0);
+    struct pair part = pair_make(r, dt, 3, SHAPE(HEADS, S, WIDTH), 0, 0);
+    struct head_part host_part = {0, HEADS, part.host}, dev_part = {0, HEADS, part.dev};
+    struct op_heads host = {.parts = &host_part,
+                            .n_parts = 1,
+                            .y = &y.host,
+                            .weight = &weight.host,
+                            .eps = 1e-6f,
+                            .head_dim = WIDTH};
+    struct op_heads dev = host;
+    char name[64];
+
+    dev.parts = &dev_part;
+    dev.y = &y.dev;
+    dev.weight = &weight.dev;
+    BOTH(r, heads, &host, &dev);
+    snprintf(name, sizeof(name), "heads of %d -> %s", WIDTH, dtype_name(dt));
+    table_compare(r, name, &part, out_limit(dt));
+}
+
 static void gather_one(struct rig *r, int i)
 {
     static const enum dtype types[] = {DT_F32, DT_BF16, DT_E4M3};
@@ -289,6 +319,8 @@ static void heads_all(struct rig *r)
 {
     for (int i = 0; i < 10; i++)
         heads_one(r, i);
+    heads_narrow(r, DT_BF16);
+    heads_narrow(r, DT_I8);
     pairs_clear(r);
     for (int i = 0; i < 12; i++)
         gather_one(r, i);
@@ -568,9 +600,64 @@ static void fp8_speed(struct rig *r)
     pairs_clear(r);
 }
 
+/* ---- few of them, for sanitizers ------------------------------------------------- */
+
+/* The library's products, the plain kernel, sums of both types, a factor cast. */
+static void linear_small(struct rig *r)
+{
+    static const int some[] = {0, 1, 5, 12, 14, 15};
+
+    for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++)
+        linear_one(r, &linears[some[i]]);
+}
+
+/* Rows for a warp and for a block, in fours and one by one, to every type. */
+static void rows_small(struct rig *r)
+{
+    static const int64_t widths[] = {100, 101, 1536, 1537};
+
+    for (int i = 0; i < 4; i++) {
+        norm_one(r, i, widths[i]);
+        act_one(r, i, widths[i]);
+    }
+    residual_small(r);
+}
+
+static void heads_small(struct rig *r)
+{
+    for (int i = 1; i < 5; i++)
+        heads_one(r, i);
+    heads_narrow(r, DT_I8);
+    gather_one(r, 1);
+    gather_one(r, 2);
+    values_small(r);
+}
+
+/* One with every width of heads, no kernel of a matrix unit. */
+static void plain_small(struct rig *r)
+{
+    for (int i = 0; i < 4; i++)
+        attention_one(r, i, false);
+}
+
+static void fours_small(struct rig *r)
+{
+    attention_one(r, 8, true);
+    attention_one(r, 28, true);
+}
+
+static const struct small_part parts[] = {
+    {"linear", OPS_PROVEN, linear_small}, {"rows", OPS_SIMPLE, rows_small},
+    {"heads", OPS_SIMPLE, heads_small},   {"odds", OPS_SIMPLE, odds_small},
+    {"plain", OPS_SIMPLE, plain_small},   {"portable", OPS_PORTABLE, matrix_small},
+    {"hopper", OPS_PROVEN, matrix_small}, {"fours", OPS_ALL, fours_small},
+    {"wide", OPS_ALL, wide_small},
+};
+
+/* ---- all ------------------------------------------------------------------------- */
+
 #define WORKSPACE ((size_t)512 << 20)
 
-/* --small: no long runs, for sanitizers. */
 /* Apart from the others: a library that does not check what it is given may end the
  * program. */
 static int ways_main(void)
@@ -585,10 +672,11 @@ static int ways_main(void)
 
 int main(int argc, char **argv)
 {
-    bool small = argc > 1 && strcmp(argv[1], "--small") == 0;
     struct rig r;
     int failed;
 
+    if (argc > 1 && strcmp(argv[1], "--small") == 0)
+        return small_main(parts, sizeof(parts) / sizeof(parts[0]), argv[2]);
     if (argc > 1 && strcmp(argv[1], "--ways") == 0)
         return ways_main();
     rig_open(&r, WORKSPACE, OPS_PROVEN);
@@ -597,10 +685,8 @@ int main(int argc, char **argv)
     heads_all(&r);
     attention_all(&r);
     rest_all(&r);
-    if (!small) {
-        chain_all(&r);
-        fp8_speed(&r);
-    }
+    chain_all(&r);
+    fp8_speed(&r);
     rig_close(&r);
     rig_open(&r, WORKSPACE, OPS_PORTABLE);
     matrix_all(&r);

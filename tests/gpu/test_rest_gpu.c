@@ -643,6 +643,45 @@ static void copy_large(struct rig *r)
     table_compare(r, "60 MB to the GPU and back", &p, 0.0);
 }
 
+void residual_small(struct rig *r)
+{
+    for (int i = 0; i < 4; i++)
+        residual_one(r, i);
+}
+
+void values_small(struct rig *r)
+{
+    for (int i = 0; i < 3; i++)
+        values_one(r, i);
+    key_sum_one(r, 5, 16);
+}
+
+void odds_small(struct rig *r)
+{
+    struct pair src[2] = {random2(r, DT_BF16, 37, 512), random2(r, DT_F32, 37, 1031)};
+
+    merge_one(r);
+    convert_all(r);
+    convert_strided(r);
+    for (int i = 0; i < 4; i++)
+        quantise_one(r, &src[i % 2], i / 2 ? DT_I8 : DT_E4M3, "few");
+    rows_and_sinusoids(r);
+    combine_and_pixels(r);
+    normals(r);
+    conv_one(r, &convs[0]);
+    conv_one(r, &convs[3]);
+}
+
+/* Attention with heads of 128 in floats and codes, and of 64. */
+void matrix_small(struct rig *r)
+{
+    fast_one(r, &fasts[1]);
+    fast_one(r, &fasts[8]);
+    fast_one(r, &fasts[9]);
+    slim_one(r, &slims[3]);
+    slim_one(r, &slims[6]);
+}
+
 void matrix_all(struct rig *r)
 {
     for (size_t i = 0; i < sizeof(fasts) / sizeof(fasts[0]); i++)

@@ -3,6 +3,10 @@
  * The kernels for the matrix unit against the reference, in the channels that the
  * published network has, with ragged sizes; and the law that a part of a picture has
  * the bytes of the whole.
+ *
+ *     test_vae_gpu                   all of it
+ *     test_vae_gpu --small [PART]    few small cases without the reference, for
+ *                                    sanitizers; parts: see below
  */
 #include <math.h>
 #include <stdio.h>
@@ -326,7 +330,7 @@ static void attention_one(struct rig *r, enum dtype dt)
 static struct tensor on_device(struct rig *r, enum dtype dt, int rank,
                                const int64_t *shape)
 {
-    struct tensor t = tensor_make(NULL, dt, MEM_DEVICE, rank, shape);
+    struct tensor t = tensor_make(NULL, dt, r->space, rank, shape);
     struct op_normal a = {.out = &t, .std = 1.0f};
     struct err e = ERR_INIT;
 
@@ -385,12 +389,43 @@ static void conv_all(struct rig *r)
     conv_speed(r, DT_F32, 136, 240, 96, 96);
 }
 
-int main(void)
+/* ---- few of them, for sanitizers ------------------------------------------------- */
+
+/* Pictures for a tile of each width of outputs, near, doubled and apart; the last has
+ * fewer channels than a tile takes. */
+static void conv_small(struct rig *r)
+{
+    static const int some[] = {0, 1, 2, 5, 7, 9, 10, 11};
+
+    for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++)
+        conv_one(r, &cases[some[i]]);
+}
+
+static void rows_small(struct rig *r)
+{
+    norm_one(r, 96, ACT_SILU);
+    norm_one(r, 192, ACT_NONE);
+    norm_one(r, 384, ACT_SILU);
+    attention_one(r, DT_F32);
+    attention_one(r, DT_BF16);
+}
+
+static const struct small_part parts[] = {
+    {"conv", OPS_PROVEN, conv_small},
+    {"portable", OPS_PORTABLE, conv_small},
+    {"rows", OPS_PROVEN, rows_small},
+};
+
+/* ---- all ------------------------------------------------------------------------- */
+
+int main(int argc, char **argv)
 {
     static const int64_t cols[] = {8, 96, 192, 384, 512};
     struct rig r;
     int failed;
 
+    if (argc > 1 && strcmp(argv[1], "--small") == 0)
+        return small_main(parts, sizeof(parts) / sizeof(parts[0]), argv[2]);
     rig_open(&r, (size_t)256 << 20, OPS_PROVEN);
     conv_all(&r);
     for (int i = 0; i < 10; i++)
