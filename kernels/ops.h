@@ -355,7 +355,8 @@ struct attn_keys {
  * With 8-bit inputs P is rounded to e4m3 against the running maximum (times 448), as a
  * tensor-core kernel must; results are then compared with a tolerance, but do not
  * depend on the number of threads or on how the keys are cut into parts of multiples of
- * 128 tokens; lse may then be off by 0.01.
+ * 128 tokens; the sum that o is divided by, and so lse, may then be that of the rounded
+ * P, each off by up to 6 %: merging by lse stays exact, whichever it is.
  * add: o += result (f32 o only), for a second context. */
 struct op_attention {
     const struct attn_queries *queries;

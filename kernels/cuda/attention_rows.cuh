@@ -58,14 +58,6 @@ static __device__ __forceinline__ float shared_float(uint32_t at)
     return v;
 }
 
-static __device__ __forceinline__ int shared_int(uint32_t at)
-{
-    int v;
-
-    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(v) : "r"(at));
-    return v;
-}
-
 /* ---- rows ---------------------------------------------------------------------- */
 
 /* What a thread knows of its two rows, N wide. */

@@ -329,7 +329,7 @@ static enum status attention_cuda(void *self, struct queue *q,
     if (a->queries[0].q.shape[2] > 1024)
         return err_set(e, ST_UNBUILT, "attention: heads wider than 1024 on cuda");
     TRY(device_enter(self, "attention", e));
-    if (c->hopper && c->unproven && attention_codes_fits(a))
+    if (c->hopper && attention_codes_fits(a))
         return cuda_said(attention_codes_launch(a, q->stream), "attention", e);
     if (c->hopper && attention_hopper_fits(a))
         return cuda_said(attention_hopper_launch(a, q->stream), "attention", e);

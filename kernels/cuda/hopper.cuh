@@ -169,12 +169,19 @@ static __device__ __forceinline__ void products_wait(void)
     "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, " \
     "%33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, " \
     "%49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}"
+#define REGS_68                                                                        \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "     \
+    "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, " \
+    "%33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, " \
+    "%49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, " \
+    "%65, %66, %67}"
 #define OPS_8(c, d, i)                                                        \
     c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), \
         c(d[i + 6]), c(d[i + 7])
 #define OPS_64(c, d)                                                                   \
     OPS_8(c, d, 0), OPS_8(c, d, 8), OPS_8(c, d, 16), OPS_8(c, d, 24), OPS_8(c, d, 32), \
         OPS_8(c, d, 40), OPS_8(c, d, 48), OPS_8(c, d, 56)
+#define OPS_68(c, d) OPS_64(c, d), c(d[64]), c(d[65]), c(d[66]), c(d[67])
 
 /* d = a b^T (+ d when `more`), 32 bytes of each row; a and b in shared memory. */
 static __device__ __forceinline__ void product_i8(int (&d)[64], uint64_t a, uint64_t b,
@@ -185,6 +192,18 @@ static __device__ __forceinline__ void product_i8(int (&d)[64], uint64_t a, uint
                  ", %64, %65, p;\n}"
                  : OPS_64("+r", d)
                  : "l"(a), "l"(b), "r"(more));
+}
+
+/* d = a b^T. d is not read, and the compiler knows: its registers can serve other ends
+ * before. */
+static __device__ __forceinline__ void product_i8_first(int (&d)[64], uint64_t a,
+                                                        uint64_t b)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 0, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 " REGS_64
+                 ", %64, %65, p;\n}"
+                 : OPS_64("=r", d)
+                 : "l"(a), "l"(b));
 }
 
 static __device__ __forceinline__ void product_bf16(float (&d)[64], uint64_t a,
@@ -209,16 +228,26 @@ static __device__ __forceinline__ void product_e4m3(float (&d)[64],
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(more));
 }
 
-/* d = a b^T. d is not read, and the compiler knows: its registers can serve other ends
- * before. */
-static __device__ __forceinline__ void product_e4m3_first(float (&d)[64],
-                                                          const uint32_t (&a)[4],
-                                                          uint64_t b)
+/* The same with 136 columns: the last 8 are d[64..67]. */
+static __device__ __forceinline__ void product_e4m3_136(float (&d)[68],
+                                                        const uint32_t (&a)[4],
+                                                        uint64_t b)
+{
+    asm volatile("wgmma.mma_async.sync.aligned.m64n136k32.f32.e4m3.e4m3 " REGS_68
+                 ", {%68, %69, %70, %71}, %72, 1, 1, 1;"
+                 : OPS_68("+f", d)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+
+/* d = a b^T, as product_i8_first() has it. */
+static __device__ __forceinline__ void product_e4m3_136_first(float (&d)[68],
+                                                              const uint32_t (&a)[4],
+                                                              uint64_t b)
 {
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 0, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 " REGS_64
-                 ", {%64, %65, %66, %67}, %68, p, 1, 1;\n}"
-                 : OPS_64("=f", d)
+                 "wgmma.mma_async.sync.aligned.m64n136k32.f32.e4m3.e4m3 " REGS_68
+                 ", {%68, %69, %70, %71}, %72, p, 1, 1;\n}"
+                 : OPS_68("=f", d)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
