@@ -3,28 +3,32 @@
 #
 #     tests/gpu/run.sh [PART...]        default: all
 #
-#   tests, side by side, each on a GPU of its own when there are several:
+#   tests, at once, four to a GPU (they wait for the reference on the host):
 #     ops        every operation against the reference
 #     vae        those of the autoencoder
-#     big        operations on tensors of more than 2^31 elements
 #     golden     the golden cases of the CPU engine, in every precision
-#     load       weights converted on the GPU and read by ranks: the host's bytes
+#     load       weights converted on the GPU: the host's bytes
 #     program    a small random model from prompt to video, latents against the cpu
 #                backend in every precision
-#     sanitize   ops, vae and golden under compute-sanitizer
+#     sanitize   few small cases that meet every kernel, under compute-sanitizer
+#   beside them, one to a GPU, because of the memory they take (28 and 50 GiB):
+#     big        operations on tensors of more than 2^31 elements
 #     accuracy   14B shape: an fp8 forward beside a bf16 one, block by block
-#   then, alone on the machine:
-#     bench      14B shape, 960x544x97: forward in bf16 and fp8, VAE, text encoder,
+#   then, each alone on a GPU, on two of them at once:
+#     bench      14B shape, 960x544x97: forward in fp8 and bf16, VAE, text encoder,
 #                loading, every op beside what the machine can do
+#     all        the same forward in fp8 with kernels that are not proven as well
 #     long       14B shape, 1280x720x121: forward in fp8
 #     tune       algorithms of the products of a 14B block in fp8, and a forward with the
 #                fastest; its rows go to build/gpu-logs/algorithms
+#   then, alone on the machine:
 #     ranks      several GPUs (ranks.sh)
 #
 # `ops`, `vae` and `big` alone need no library but CUDA's; the others those of the whole
 # program. Where some are not installed, put them in .prefix/ (include/, lib/,
 # lib/pkgconfig/ with relocatable .pc files). BIN=DIR takes programs that are already
-# built. Logs go to build/gpu-logs. Prints one table last and exits 1 if a test failed.
+# built. With LIMIT=SECONDS everything that is not over by then is ended. Logs go to
+# build/gpu-logs. Prints one table last and exits 1 if a test failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -35,10 +39,12 @@ trap 'rm -rf "$work"' EXIT
 table=$work/table
 : >"$table"
 . tests/gpu/table.sh
+[ -z "${LIMIT:-}" ] || export DEADLINE=$(($(date +%s) + LIMIT))
 
-side=(ops vae big golden load program sanitize accuracy)
-alone=(bench long tune ranks)
-parts=" ${*:-${side[*]} ${alone[*]}} "
+light=(ops vae golden load program sanitize)
+heavy=(big accuracy)
+figures=(bench all long tune)
+parts=" ${*:-${light[*]} ${heavy[*]} ${figures[*]} ranks} "
 gpus=$(nvidia-smi -L | wc -l)
 
 wanted()
@@ -85,7 +91,7 @@ passes()
 {
     local name=$1 begin=$SECONDS code
 
-    timeout -k 5 "$2" "${@:3}" </dev/null
+    timeout -k 5 "$(within "$2")" "${@:3}" </dev/null
     code=$?
     row "$name ($((SECONDS - begin)) s), exit code" $code 0
 }
@@ -116,17 +122,47 @@ part_load()
     passes "weights converted on the gpu against the host's" 200 "$bin/ranks_load" cuda
 }
 
+# Small cases by kernels (`test_…_gpu --small`); only those of `linear` share no memory.
+small=(ops:linear ops:rows ops:heads ops:odds ops:plain ops:portable ops:hopper
+    ops:fours ops:wide vae:conv vae:portable vae:rows)
+
+# sanitized GPU TOOL PROGRAM PART: its exit code behind its log
+sanitized()
+{
+    local log=$logs/$2-$3-$4 begin=$SECONDS
+
+    CUDA_VISIBLE_DEVICES=$1 timeout -k 5 "$(within 110)" "$sanitizer" --tool "$2" \
+        --error-exitcode 9 --print-limit 10 "$bin/test_$3_gpu" --small "$4" \
+        >"$log" 2>&1 </dev/null
+    echo "exit code $? after $((SECONDS - begin)) s" >>"$log"
+}
+
 part_sanitize()
 {
-    local tool
+    local sanitizer tool part bad last n=0
 
-    command -v compute-sanitizer >/dev/null || { row "compute-sanitizer" none 0; return; }
+    sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer) ||
+        { row "compute-sanitizer" none 0; return; }
+    rm -f "$logs"/{memcheck,racecheck}-*
     for tool in memcheck racecheck; do
-        passes "$tool: operations" 400 compute-sanitizer --tool $tool \
-            --error-exitcode 9 --print-limit 5 "$bin/test_ops_gpu" --small
+        for part in "${small[@]}"; do
+            [ $tool:$part != racecheck:ops:linear ] || continue
+            sanitized $((n++ % gpus)) $tool "${part%:*}" "${part#*:}" &
+        done
     done
-    passes "memcheck: the autoencoder's operations" 300 compute-sanitizer \
-        --error-exitcode 9 --print-limit 5 "$bin/test_vae_gpu"
+    wait
+    for tool in memcheck racecheck; do
+        bad=0
+        for part in "$logs"/$tool-*; do
+            last=$(tail -1 "$part")
+            echo "${part##*/}: $last"
+            [[ $last != "exit code 0 "* ]] || continue
+            bad=$((bad + 1))
+            grep -v ' ok$' "$part" | head -30
+            row "    ${part##*/}, $last" none -
+        done
+        row "$tool: programs of $(ls "$logs"/$tool-* | wc -l) that failed" $bad 0
+    done
 }
 
 # generate BACKEND PRECISION: latents to BACKEND-PRECISION.h5
@@ -166,8 +202,9 @@ part_accuracy()
 {
     local file=$logs/accuracy.json all worst
 
-    timeout -k 5 300 "$bin/framefleet" bench --backend cuda --shape 14b --precision fp8 \
-        --parts accuracy --ops --no-guidance --json "$file"
+    rm -f "$file"
+    timeout -k 5 "$(within 120)" "$bin/framefleet" bench --backend cuda --shape 14b \
+        --precision fp8 --parts accuracy --no-guidance --json "$file"
     all=$(json relative_l2 "$file")
     worst=$(json relative_l2 "$file" 2)
     row "14B, fp8 beside bf16, velocity: relative L2" "${all:-none}" 1.5e-1
@@ -177,12 +214,6 @@ part_accuracy()
 }
 
 # ---- figures -------------------------------------------------------------------------
-
-# gib KEY FILE
-gib()
-{
-    json "$1" "$2" | awk '{ printf "%.2f", $1 / 2^30; n++ } END { if (!n) print "none" }'
-}
 
 # Of the table of ops in a log: work of self attention by the time of it and of what
 # prepares its codes.
@@ -194,93 +225,147 @@ attention_rate()
          END { if (us > 0) printf "%.0f", flop / us; else print "none" }' "$1"
 }
 
-# seconds FILE [NTH]: of the first, second … part in it
-seconds()
+# bench NAME ARGS...: the 14B shape, to $file.json and $file.txt
+bench()
 {
-    local s
-
-    s=$(json median_seconds "$1" "${2:-1}")
-    [ -n "$s" ] && printf %.3f "$s" || echo none
+    file=$logs/$1
+    rm -f "$file".*
+    timeout -k 5 "$(within 150)" "$bin/framefleet" bench --shape 14b "${@:2}" \
+        --json "$file.json" >"$file.txt" 2>&1
+    cat "$file.txt"
 }
 
+# loaded FILE: seconds for the whole model's files at the rate of some blocks
+loaded()
+{
+    awk -v b="$(json load_model_bytes "$1")" -v r="$(json load_bytes_per_second "$1")" \
+        'BEGIN { if (r > 0) printf "%.2f", b / r; else print "none" }'
+}
+
+# Of the table's best elsewhere bf16 is the same library compiled, without 8-bit kernels.
 part_bench()
 {
-    local b=(timeout -k 5 400 "$bin/framefleet" bench --backend cuda --shape 14b --ops)
-    local file=$logs/bench
+    local file whole
 
-    "${b[@]}" --precision bf16 --parts forward --json "$file-bf16.json"
-    figure "14B forward, 51,000 tokens, bf16, s" "$(seconds "$file-bf16.json")" - 5.75
-    "${b[@]}" --precision fp8 --parts forward,vae,text,load --json "$file-fp8.json" |
-        tee "$file-fp8.txt"
-    figure "14B forward, 51,000 tokens, fp8, s" "$(seconds "$file-fp8.json")" 3.0 4.02
-    figure "    peak memory, GiB" "$(gib peak_bytes "$file-fp8.json")" 16.5 18.3
-    "${b[@]/%cuda/cuda:all}" --precision fp8 --parts forward,vae,text \
-        --json "$file-all.json" | tee "$file-all.txt"
-    figure "    with every kernel, s" "$(seconds "$file-all.json")" 3.0 4.02
-    figure_up "    8-bit attention with its preparation, TFLOP/s" \
-        "$(attention_rate "$file-fp8.txt")" 1050 803
-    figure "VAE decode, 97 frames of 960x544, s" "$(seconds "$file-fp8.json" 2)" 1.6 2.82
-    figure "    with every kernel, s" "$(seconds "$file-all.json" 2)" 1.6 2.82
-    "${b[@]/%cuda/cuda:portable}" --precision fp8 --parts vae \
-        --json "$file-portable.json" | tee "$file-portable.txt"
-    figure "    with those of any gpu, s" "$(seconds "$file-portable.json")" - 2.82
-    figure "text encoder, 512 tokens, s" "$(seconds "$file-fp8.json" 3)" - -
-    figure "    with every kernel, s" "$(seconds "$file-all.json" 3)" - -
-    figure "loading one block's file, s" "$(seconds "$file-fp8.json" 4)" - -
+    bench bench-fp8 --backend cuda --precision fp8 --ops --parts forward,vae,text,load \
+        --load_blocks 2
+    figure "14B forward, 51,000 tokens, fp8, 1 gpu, s" "$(seconds "$file.json")" 3.0 4.02
+    figure "    peak memory, GiB" "$(gib peak_bytes "$file.json")" 16.5 18.3
+    figure "    less on the gpu, libraries included, GiB" \
+        "$(gib device_bytes "$file.json")" - 18.3
+    figure_up "8-bit attention with its preparation, TFLOP/s" \
+        "$(attention_rate "$file.txt")" 1050 803
+    figure "VAE decode, 97 frames of 960x544, 1 gpu, s" "$(seconds "$file.json" 2)" 1.6 2.82
+    figure "text encoder, 512 tokens, s" "$(seconds "$file.json" 3)" - -
+    figure "28.6 GB of bf16 files to 1 gpu in fp8 (2 blocks), s" "$(loaded "$file.json")" - -
+    whole=$(sed -n '/"end_to_end"/,$p' "$file.json" |
+        json seconds /dev/stdin | awk '{ printf "%.1f", $1 }')
+    figure "30 guided steps with text and VAE, estimated, s" "${whole:-none}" - -
+    bench bench-bf16 --backend cuda --precision bf16 --ops --parts forward --repeats 1
+    figure "14B forward, 51,000 tokens, bf16, 1 gpu, s" "$(seconds "$file.json")" - 5.75
+}
+
+part_all()
+{
+    local file
+
+    bench bench-all --backend cuda:all --precision fp8 --ops --parts forward --share_blocks \
+        --repeats 2
+    figure "14B forward, 51,000 tokens, fp8, unproven kernels, s" \
+        "$(seconds "$file.json")" 3.0 4.02
 }
 
 part_long()
 {
-    timeout -k 5 400 "$bin/framefleet" bench --backend cuda --shape 14b --precision fp8 \
-        --parts forward --size 1280x720 --num_frames 121 --repeats 2 \
-        --json "$logs/long.json"
-    figure "14B forward, 111,600 tokens, fp8, s" "$(seconds "$logs/long.json")" 11.8 15.6
+    local file
+
+    bench bench-long --backend cuda --precision fp8 --ops --parts forward --size 1280x720 \
+        --num_frames 121 --repeats 1
+    figure "14B forward, 111,600 tokens, fp8, 1 gpu, s" "$(seconds "$file.json")" 11.8 15.6
+    figure_up "    8-bit attention with its preparation, TFLOP/s" \
+        "$(attention_rate "$file.txt")" 1050 803
 }
 
 part_tune()
 {
+    local file
+
     rm -f "$logs/algorithms"
-    timeout -k 5 300 "$bin/framefleet" bench --backend cuda --shape 14b --precision fp8 \
-        --tune --tune_file "$logs/algorithms" --parts forward --share_blocks \
-        --json "$logs/tune.json"
-    figure "14B forward, 51,000 tokens, fp8, tuned, s" "$(seconds "$logs/tune.json")" \
-        3.0 4.02
+    bench bench-tune --backend cuda --precision fp8 --tune --tune_file "$logs/algorithms" \
+        --parts forward --share_blocks
+    figure "14B forward, 51,000 tokens, fp8, tuned, s" "$(seconds "$file.json")" 3.0 4.02
     cat "$logs/algorithms"
 }
 
 part_ranks()
 {
-    TABLE=$table tests/gpu/ranks.sh "$bin"
+    TABLE=$table ONE=$logs/bench-fp8.json LIMIT=${RANKS_LIMIT:-$((gpus * 100))} \
+        tests/gpu/ranks.sh "$bin"
 }
 
 # ---- all of it -----------------------------------------------------------------------
 
-# lane GPU: every so-many-th of the wanted tests, on that GPU
-lane()
+# on GPU PARTS...: one after another, those that are wanted
+on()
 {
-    local i=0 part
+    local gpu=$1 part
 
-    for part in "${side[@]}"; do
+    shift
+    for part in "$@"; do
         wanted "$part" || continue
-        [ $((i++ % gpus)) -eq "$1" ] || continue
         table=$work/rows.$part
-        CUDA_VISIBLE_DEVICES=$1 part_"$part" >"$logs/$part" 2>&1
+        CUDA_VISIBLE_DEVICES=$gpu part_"$part" >"$logs/$part" 2>&1
     done
 }
 
-for ((gpu = 0; gpu < gpus; gpu++)); do
-    lane $gpu &
+# lane N OF PARTS...: every OF-th of those that are wanted, from the N-th
+lane()
+{
+    local n=$1 of=$2 i=0 part mine=()
+
+    shift 2
+    for part in "$@"; do
+        wanted "$part" || continue
+        [ $((i++ % of)) -ne "$n" ] || mine+=("$part")
+    done
+    on $((n % gpus)) "${mine[@]}"
+}
+
+# said PARTS...: what is worth a look of their logs, and their rows
+said()
+{
+    local part
+
+    for part in "$@"; do
+        wanted "$part" || continue
+        echo "== $part"
+        grep -v '  ok$' "$logs/$part" | tail -50
+        cat "$work/rows.$part" >>"$table"
+    done
+}
+
+echo "== built after $SECONDS s"
+for ((n = 0; n < 4 * gpus; n++)); do
+    lane $n $((4 * gpus)) "${light[@]}" &
+done
+for ((n = 0; n < gpus; n++)); do
+    lane $n "$gpus" "${heavy[@]}" &
 done
 wait
-for part in "${side[@]}"; do
-    wanted "$part" || continue
-    echo "== $part"
-    cat "$logs/$part"
-    cat "$work/rows.$part" >>"$table"
-done
-for part in "${alone[@]}"; do
-    wanted "$part" || continue
-    echo "== $part, $(date +%T)"
-    part_"$part" 2>&1 | tee "$logs/$part"
-done
-table_print
+said "${light[@]}" "${heavy[@]}"
+echo "== figures, after $SECONDS s"
+if [ "$gpus" -gt 1 ]; then
+    on 0 bench all &
+    on 1 long tune &
+else
+    on 0 "${figures[@]}" &
+fi
+wait
+said "${figures[@]}"
+if wanted ranks; then
+    echo "== ranks, after $SECONDS s"
+    part_ranks 2>&1 | tee "$logs/ranks"
+fi
+row "everything, seconds" $SECONDS -
+table_print | tee "$logs/table"
+exit "${PIPESTATUS[0]}"
