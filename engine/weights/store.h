@@ -36,7 +36,7 @@ struct weights {
     struct ops *ops; /* owner of `memory`, unless that is shared */
     void *memory;
     bool shared;
-    bool loaded;
+    bool loaded, dropped;
 };
 
 /* An empty store of n slots, or NULL. */

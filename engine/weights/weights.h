@@ -25,6 +25,7 @@
  *     TRY(weights_load(w, ops, e));                    data
  *     TRY(weights_find(w, "head.head.weight", 2, (int64_t[]){64, 1536}, &t, e));
  *     …
+ *     weights_drop(w);                                 the memory, where others need it
  *     weights_close(w);
  *
  * On a backend with memory of its own the bytes that files hold can be sent as they are
@@ -32,7 +33,7 @@
  *
  * weights_find checks rank and shape (-1: any) and answers ST_INPUT with the name, the
  * shape that is there and the one that is wanted. Views stay valid until weights_close.
- * Before weights_load they have shape and dtype but no data.
+ * Before weights_load and after weights_drop they have shape and dtype but no data.
  */
 #ifndef ENGINE_WEIGHTS_WEIGHTS_H
 #define ENGINE_WEIGHTS_WEIGHTS_H
@@ -119,9 +120,16 @@ size_t weights_bytes(const struct weights *w);
  * ST_INPUT; not enough memory is ST_RESOURCE. */
 enum status weights_load(struct weights *w, struct ops *ops, struct err *e);
 
-/* SHA-256 over the lines "label/name dtype [dims] checksum" of loaded stores, sorted,
- * as hex: dtype, dims and checksum are those of the stored bytes, so the same model
- * gives the same digest in both layouts and under every policy. */
+/* Give the memory back; names, shapes and checksums stay, so the store still counts in
+ * weights_digest. Work that reads the tensors has been waited for; views found before
+ * are not used any more. A dropped store is not loaded again (ST_USAGE): open another.
+ * Dropping twice, or what was never loaded, does nothing. Memory of
+ * weights_from_entries is the caller's and stays. */
+void weights_drop(struct weights *w);
+
+/* SHA-256 over the lines "label/name dtype [dims] checksum" of stores that are or were
+ * loaded, sorted, as hex: dtype, dims and checksum are those of the stored bytes, so
+ * the same model gives the same digest in both layouts and under every policy. */
 enum status weights_digest(const struct weights *const *stores, int n, char hex[65],
                            struct err *e);
 

@@ -160,6 +160,9 @@ enum status weights_load(struct weights *w, struct ops *ops, struct err *e)
 {
     enum status st;
 
+    if (w->dropped)
+        return err_set(e, ST_USAGE,
+                       "cannot load weights: they were loaded and dropped");
     if (w->loaded)
         return ST_OK;
     w->ops = ops;
@@ -170,6 +173,18 @@ enum status weights_load(struct weights *w, struct ops *ops, struct err *e)
     if (st == ST_OK)
         weights_views_settle(w);
     return st;
+}
+
+void weights_drop(struct weights *w)
+{
+    if (!w->loaded || !w->memory)
+        return;
+    weights_memory_free(w);
+    w->dropped = true;
+    for (int i = 0; i < w->n; i++) {
+        w->slots[i].t.data = NULL;
+        w->slots[i].t.scales.data = NULL;
+    }
 }
 
 /* ---- digest --------------------------------------------------------------------- */

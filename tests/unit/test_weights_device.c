@@ -20,7 +20,7 @@
 
 struct ops {
     bool loads;
-    int copies, waits, queues, events, pinned, converted, quantised, fail_at;
+    int copies, waits, queues, events, pinned, converted, quantised, fail_at, held;
 };
 
 struct queue {
@@ -38,15 +38,15 @@ const struct ops_facts *ops_facts(const struct ops *ops)
 
 enum status ops_mem_alloc(struct ops *ops, size_t bytes, void **out, struct err *e)
 {
-    (void)ops;
     (void)e;
+    ops->held++;
     *out = calloc(1, bytes);
     return *out ? ST_OK : ST_RESOURCE;
 }
 
 void ops_mem_free(struct ops *ops, void *p)
 {
-    (void)ops;
+    ops->held -= p != NULL;
     free(p);
 }
 
@@ -87,7 +87,7 @@ enum status ops_pinned_alloc(struct ops *ops, size_t bytes, void **out, struct e
 void ops_pinned_free(struct ops *ops, void *p)
 {
     ops->pinned -= p != NULL;
-    free(p);
+    ops_mem_free(ops, p);
 }
 
 /* An event is 1 while nobody may touch what it stands for. */
@@ -320,12 +320,52 @@ static void a_failing_copy_ends_the_load(void **state)
     check_failing(true);
 }
 
+/* What is dropped is gone from the device, and known all the same. */
+static void a_dropped_store_keeps_what_it_was(void **state)
+{
+    struct component c = transformer();
+    struct weights_policy policy = {
+        .quant = QUANT_E4M3, .quantise = query, .threads = 2};
+    const int64_t shape[] = {42, 42};
+    char before[65], after[65];
+    struct ops ops = {.loads = true};
+    struct weights *w = NULL;
+    struct err e = ERR_INIT;
+    struct tensor t;
+
+    (void)state;
+    assert_int_equal(weights_open(&c, &policy, &w, &e), ST_OK);
+    weights_drop(w); /* nothing is there */
+    assert_int_equal(weights_load(w, &ops, &e), ST_OK);
+    assert_int_equal(ops.held, 1);
+    assert_int_equal(weights_digest((const struct weights *const *)&w, 1, before, NULL),
+                     ST_OK);
+    weights_drop(w);
+    assert_int_equal(ops.held, 0);
+    weights_drop(w);
+    assert_int_equal(weights_digest((const struct weights *const *)&w, 1, after, NULL),
+                     ST_OK);
+    assert_string_equal(before, after);
+    assert_int_equal(weights_find(w, "blocks.1.self_attn.q.weight", 2, shape, &t, NULL),
+                     ST_OK);
+    assert_null(t.data);
+    assert_null(t.scales.data);
+    assert_true(weights_bytes(w) > 0);
+    assert_int_equal(weights_load(w, &ops, &e), ST_USAGE);
+    assert_string_equal(e.text, "cannot load weights: they were loaded and dropped");
+    assert_int_equal(ops.held, 0);
+    weights_close(w);
+    assert_int_equal(ops.held, 0);
+    component_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_arrive_through_the_copy),
         cmocka_unit_test(tensors_get_their_form_on_the_device),
         cmocka_unit_test(a_failing_copy_ends_the_load),
+        cmocka_unit_test(a_dropped_store_keeps_what_it_was),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
