@@ -13,7 +13,7 @@
 
 static const double gib = 1024.0 * 1024.0 * 1024.0;
 
-enum { FIT_BYTES = 80 };
+enum { FIT_BYTES = 160, PARTS_BYTES = 128 };
 
 /* ---- files ----------------------------------------------------------------------- */
 
@@ -69,9 +69,14 @@ static bool on_device(const struct pipeline *p)
     return ops_facts(p->ops)->space != MEM_HOST;
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* What this machine must hold: on the leader's the leader's plan, on others one copy of
- * the weights that ranks share, and the activations of the ranks beside it. Of a
- * device: what this rank has there. */
+ * the weights that ranks share, and the activations of the ranks beside it, who have
+ * none yet while the leader encodes text. Of a device: what this rank has there. */
 static enum status peak_with(struct pipeline *p, const struct job *job,
                              const struct cut *cut, size_t *out, struct err *e)
 {
@@ -93,7 +98,9 @@ static enum status peak_with(struct pipeline *p, const struct job *job,
     if (!leads)
         shared = plan.weight_bytes[MODEL_DIT] +
                  (p->vae_ranks > 1 ? plan.weight_bytes[MODEL_VAE] : 0);
-    *out = (leads ? plan.peak_bytes : shared) + (size_t)others * rank.activation_bytes;
+    *out = (leads ? plan.run_bytes : shared) + (size_t)others * rank.activation_bytes;
+    if (leads)
+        *out = larger(*out, plan.text_bytes);
     return ST_OK;
 }
 
@@ -148,19 +155,44 @@ static int64_t frames_that_fit(struct pipeline *p, const struct job *job, size_t
     return low < 0 ? 0 : 4 * low + 1;
 }
 
-/* "; 17 frames of 960x544 would fit" */
+/* What encoding text alone takes here, when nothing else is loaded. */
+static size_t text_of(struct pipeline *p, const struct job *job)
+{
+    int self = world_facts(p->world)->rank;
+    struct pipeline_rank_plan rank;
+    struct pipeline_plan plan;
+
+    if (on_device(p))
+        return pipeline_plan_rank(p, job, self, &rank, NULL) == ST_OK
+                   ? rank.text_bytes + rank.exchange_bytes
+                   : 0;
+    return self == 0 && pipeline_plan(p, job, &plan, NULL) == ST_OK ? plan.text_bytes
+                                                                    : 0;
+}
+
+/* "17 frames of 960x544 would fit" */
 static void would_fit(struct pipeline *p, const struct job *job, size_t left,
                       char out[FIT_BYTES])
 {
     long long frames = frames_that_fit(p, job, left);
     long long width = job->size.width, height = job->size.height;
+    size_t text = text_of(p, job);
+    int n;
 
-    if (frames)
-        snprintf(out, FIT_BYTES, "%lld frames of %lldx%lld would fit", frames, width,
-                 height);
+    if (text > left)
+        n = snprintf(out, FIT_BYTES,
+                     "the text encoder takes %.2f GiB by itself, --embeds does without",
+                     (double)text / gib);
+    else if (frames)
+        n = snprintf(out, FIT_BYTES, "%lld frames of %lldx%lld would fit", frames,
+                     width, height);
     else
-        snprintf(out, FIT_BYTES, "not even one frame of %lldx%lld would fit", width,
-                 height);
+        n = snprintf(out, FIT_BYTES, "not even one frame of %lldx%lld would fit", width,
+                     height);
+    if (p->texts.stays)
+        snprintf(out + n, (size_t)(FIT_BYTES - n),
+                 "; launches of at most %d jobs do not keep the text encoder",
+                 TEXTS_AHEAD);
 }
 
 static enum status host_check(struct pipeline *p, const struct job *job, size_t left,
@@ -179,6 +211,21 @@ static enum status host_check(struct pipeline *p, const struct job *job, size_t 
                    (double)peak / gib, (double)left / gib, fit);
 }
 
+/* What a rank needs its device for when it needs the most of it. */
+static void device_parts(const struct pipeline_rank_plan *rank, char out[PARTS_BYTES])
+{
+    double exchange = (double)rank->exchange_bytes / gib;
+
+    if (rank->text_bytes > rank->weight_bytes + rank->activation_bytes)
+        snprintf(out, PARTS_BYTES,
+                 "the text encoder and its activations %.2f, exchanges %.2f",
+                 (double)rank->text_bytes / gib, exchange);
+    else
+        snprintf(out, PARTS_BYTES, "weights %.2f, activations %.2f, exchanges %.2f",
+                 (double)rank->weight_bytes / gib, (double)rank->activation_bytes / gib,
+                 exchange);
+}
+
 /* Memory of the rank's own device, against what was free before anything was put
  * there. */
 static enum status device_check(struct pipeline *p, const struct job *job,
@@ -186,19 +233,18 @@ static enum status device_check(struct pipeline *p, const struct job *job,
 {
     int self = world_facts(p->world)->rank;
     struct pipeline_rank_plan rank;
-    char fit[FIT_BYTES];
+    char fit[FIT_BYTES], parts[PARTS_BYTES];
 
     TRY(pipeline_plan_rank(p, job, self, &rank, e));
     if (rank.device_bytes <= p->memory)
         return ST_OK;
     would_fit(p, job, p->memory, fit);
+    device_parts(&rank, parts);
     return err_set(e, ST_RESOURCE,
-                   "not enough memory: rank %d needs %.2f GiB of its gpu (weights "
-                   "%.2f, activations %.2f, exchanges %.2f), %.2f GiB are available; "
-                   "%s",
-                   self, (double)rank.device_bytes / gib,
-                   (double)rank.weight_bytes / gib, (double)rank.activation_bytes / gib,
-                   (double)rank.exchange_bytes / gib, (double)p->memory / gib, fit);
+                   "not enough memory: rank %d needs %.2f GiB of its gpu (%s), %.2f "
+                   "GiB are available; %s",
+                   self, (double)rank.device_bytes / gib, parts,
+                   (double)p->memory / gib, fit);
 }
 
 /* What a run with a device leaves on the host of the rank that reads and writes. */

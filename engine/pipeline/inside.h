@@ -15,8 +15,8 @@
 #include "engine/pipeline/precision.h"
 #include "engine/pipeline/reading.h"
 #include "engine/pipeline/spread.h"
+#include "engine/pipeline/texts.h"
 #include "engine/text/tokenizer.h"
-#include "engine/text/umt5.h"
 #include "engine/weights/model.h"
 
 enum { DESCRIBE_BYTES = 512 };
@@ -39,19 +39,26 @@ struct pipeline {
                     * the pipeline was opened, and no more than the launch allows */
     bool limited;  /* the launch said so */
     struct weights *store[MODEL_PARTS];
-    bool loaded[MODEL_PARTS];
+    bool loaded[MODEL_PARTS]; /* is there now */
+    bool summed[MODEL_PARTS]; /* is or was: its checksums are known */
+    int load_step;            /* parts that the run at hand has loaded so far */
+    struct texts texts;
     struct dit *dit;
     struct vae *vae;
     struct tokenizer *tokenizer;
     char describe[DESCRIBE_BYTES];
-    char digest[65];      /* of the loaded weights, hex */
-    char kept_digest[65]; /* without the text encoder's: what a resume needs */
+    char digest[65];      /* of the weights that are or were loaded, hex */
+    char kept_digest[65]; /* without the text encoder's: of a job that brings its rows,
+                           * and what a resume needs */
 };
 
-/* Load the stores that a job needs and build transformer and VAE on them. Loaded ones
- * stay. The text encoder's weights are loaded when `text` is set. Rank 0 alone has the
- * text encoder; the VAE is on those that decode. Collective. */
-enum status pipeline_load(struct pipeline *p, bool text,
+/* Load the transformer and, on ranks that decode, the VAE, and build both; what is
+ * loaded stays. The text encoder comes before, by texts_get. Collective. */
+enum status pipeline_load(struct pipeline *p, const struct pipeline_events *events,
+                          struct err *e);
+
+/* Load a part that is not there and say so. The text encoder's are not collective. */
+enum status pipeline_part(struct pipeline *p, enum model_part part,
                           const struct pipeline_events *events, struct err *e);
 
 /* ---- plan ------------------------------------------------------------------------ */
@@ -87,10 +94,11 @@ struct dit_shape geometry_shape(const struct pipeline *p, const struct geometry 
 struct run_memory {
     size_t scratch; /* phases take turns */
     size_t kept;    /* contexts, and the decoder's caches of a long video */
-    size_t host;    /* latents, frames and checkpoints, beside the arenas */
-    size_t checkpoints;
-    size_t workspace; /* of the queue */
-    size_t encode, denoise, decode;
+    size_t host;    /* latents, frames, checkpoints and texts, beside the arenas */
+    size_t checkpoints, texts;
+    size_t workspace;                /* of the queue */
+    size_t encode, encode_workspace; /* of the text encoder, before all of these */
+    size_t denoise, decode;
 };
 
 enum status run_memory_plan(struct pipeline *p, const struct geometry *g,

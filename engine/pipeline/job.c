@@ -52,6 +52,16 @@ bool job_replaces(const struct job *job)
     return job->force || job->resumed;
 }
 
+bool job_encodes(const struct job *job)
+{
+    return !job->embeds && !job->resumed;
+}
+
+bool job_guided(const struct job *job)
+{
+    return job->guidance_scale > 1.0;
+}
+
 enum status job_segments(const struct job *job, struct segments *out, struct err *e)
 {
     struct segments_args a = {

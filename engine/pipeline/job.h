@@ -82,6 +82,12 @@ struct engine_options {
  * run that it goes on from may have been killed after it had named some of them. */
 bool job_replaces(const struct job *job);
 
+/* Are its prompts encoded, or do its text rows come from a file? */
+bool job_encodes(const struct job *job);
+
+/* Are there two texts, a prompt and a negative one? */
+bool job_guided(const struct job *job);
+
 /* Everything about a job that can be wrong without looking at weights: size, frame
  * counts, segments, lag, step counts. ST_USAGE with what would be possible. */
 enum status job_check(const struct job *job, const struct dit_config *dit,

@@ -122,8 +122,8 @@ void keep_close(struct keep *k);
 enum status keep_model(struct keep *k, const char *digest, const char *whole,
                        struct err *e);
 
-/* Rank 0, before anything is loaded: what a snapshot will need, gotten by the writer's
- * thread while the run goes on. */
+/* Rank 0, before the transformer is loaded: what a snapshot will need, gotten by the
+ * writer's thread while the run goes on. */
 void keep_room(struct keep *k, const struct checkpoint_room *room);
 
 /* The text rows of the checkpoint, on rank 0. */

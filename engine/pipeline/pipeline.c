@@ -25,6 +25,8 @@ static enum status stores_open(struct pipeline *p,
             reading_apply(&p->reading, &policy);
         if (part == MODEL_VAE && p->vae_ranks > 1 && p->reading.shares)
             policy.share = &p->vae_share.calls;
+        if (part == MODEL_TEXT)
+            p->texts.policy = policy;
         if (c)
             TRY(weights_open(c, &policy, &p->store[part], e));
     }
@@ -125,6 +127,7 @@ void pipeline_close(struct pipeline *p)
     if (!p || (p->world && world_torn(p->world)))
         return;
     tokenizer_close(p->tokenizer);
+    texts_release(&p->texts);
     vae_destroy(p->vae);
     dit_destroy(p->dit);
     for (int part = 0; part < MODEL_PARTS; part++)
@@ -133,6 +136,11 @@ void pipeline_close(struct pipeline *p)
     ops_close(p->ops);
     free((char *)(uintptr_t)p->wish.mesh);
     free(p);
+}
+
+void pipeline_expect(struct pipeline *p, const struct job *const *jobs, int n)
+{
+    texts_expect(&p->texts, jobs, n);
 }
 
 const struct dit_config *pipeline_dit(const struct pipeline *p)
@@ -147,32 +155,55 @@ const char *pipeline_describe(const struct pipeline *p)
 
 /* ---- loading --------------------------------------------------------------------- */
 
-static enum status part_load(struct pipeline *p, enum model_part part, int step,
-                             int steps, const struct pipeline_events *events,
-                             struct err *e)
+/* Does this rank work with these weights, all the while? For those that ranks share all
+ * come together. */
+static bool part_here(const struct pipeline *p, enum model_part part)
 {
-    struct pipeline_progress at = {
-        .stage = STAGE_LOAD, .segments = 1, .step = step, .steps = steps};
+    int rank = world_facts(p->world)->rank;
+
+    if (part == MODEL_VAE && p->vae_ranks > 1)
+        return p->reading.shares || rank < p->vae_ranks;
+    return part == MODEL_DIT || (part == MODEL_VAE && rank == 0);
+}
+
+static int parts_left(const struct pipeline *p)
+{
+    int n = 0;
+
+    for (int part = 0; part < MODEL_PARTS; part++)
+        n += part_here(p, (enum model_part)part) && !p->loaded[part];
+    return n;
+}
+
+enum status pipeline_part(struct pipeline *p, enum model_part part,
+                          const struct pipeline_events *events, struct err *e)
+{
+    int left = parts_left(p) + (part == MODEL_TEXT);
+    struct pipeline_progress at = {.stage = STAGE_LOAD,
+                                   .segments = 1,
+                                   .step = p->load_step + 1,
+                                   .steps = p->load_step + left};
     double start = clock_seconds();
 
     TRY(weights_load(p->store[part], p->ops, e));
-    p->loaded[part] = true;
+    p->loaded[part] = p->summed[part] = true;
+    p->load_step++;
     at.step_seconds = clock_seconds() - start;
     if (events->progress)
         events->progress(events->ctx, &at);
     return ST_OK;
 }
 
-/* Of all that is loaded, and of that without the text encoder. */
+/* Of all that is or was loaded, and of that without the text encoder. */
 static enum status digests_take(struct pipeline *p, struct err *e)
 {
     const struct weights *stores[MODEL_PARTS], *kept[MODEL_PARTS];
     int n = 0, n_kept = 0;
 
     for (int part = 0; part < MODEL_PARTS; part++) {
-        if (p->loaded[part])
+        if (p->summed[part])
             stores[n++] = p->store[part];
-        if (p->loaded[part] && part != MODEL_TEXT)
+        if (p->summed[part] && part != MODEL_TEXT)
             kept[n_kept++] = p->store[part];
     }
     TRY(weights_digest(kept, n_kept, p->kept_digest, e));
@@ -192,34 +223,19 @@ static enum status dit_make(struct pipeline *p, const struct pipeline_events *ev
     return ST_OK;
 }
 
-/* Does this rank work with these weights? For those that ranks share all come together.
- */
-static bool part_here(const struct pipeline *p, enum model_part part)
+enum status pipeline_load(struct pipeline *p, const struct pipeline_events *events,
+                          struct err *e)
 {
-    int rank = world_facts(p->world)->rank;
-
-    if (part == MODEL_VAE && p->vae_ranks > 1)
-        return p->reading.shares || rank < p->vae_ranks;
-    return part == MODEL_DIT || rank == 0;
-}
-
-enum status pipeline_load(struct pipeline *p, bool text,
-                          const struct pipeline_events *events, struct err *e)
-{
-    enum model_part wanted[MODEL_PARTS];
-    int size = world_facts(p->world)->size, n = 0;
+    int size = world_facts(p->world)->size;
 
     if (p->vae_ranks > size) /* those were planned for */
         p->vae_ranks = size;
     for (int part = 0; part < MODEL_PARTS; part++) {
-        if (part_here(p, (enum model_part)part) && !p->loaded[part] &&
-            (part != MODEL_TEXT || text))
-            wanted[n++] = (enum model_part)part;
+        if (part_here(p, (enum model_part)part) && !p->loaded[part])
+            TRY(pipeline_part(p, (enum model_part)part, events, e));
     }
-    for (int i = 0; i < n; i++)
-        TRY(part_load(p, wanted[i], i + 1, n, events, e));
-    if (n)
-        TRY(digests_take(p, e));
+    p->load_step = 0;
+    TRY(digests_take(p, e));
     if (!p->dit)
         TRY(dit_make(p, events, e));
     if (!p->vae && p->loaded[MODEL_VAE])

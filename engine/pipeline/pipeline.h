@@ -1,15 +1,18 @@
 /* pipeline.h - from a job to a video: encode text, denoise segment by segment, decode
  *
  *     TRY(pipeline_open(&engine, &p, e));             opens the backend, reads headers
- *     TRY(pipeline_plan(p, &job, &plan, e));          bytes and work, nothing loaded
- *     TRY(pipeline_check(p, &job, e));                refusals, nothing loaded
- *     TRY(pipeline_run(p, &job, &events, e));         loads weights on first use
- *     TRY(pipeline_run(p, &next_job, &events, e));    weights are there already
+ *     pipeline_expect(p, jobs, n);                    all jobs that are to come
+ *     TRY(pipeline_plan(p, jobs[0], &plan, e));       bytes and work, nothing loaded
+ *     TRY(pipeline_check(p, jobs[0], e));             refusals, nothing loaded
+ *     TRY(pipeline_run(p, jobs[0], &events, e));      loads weights on first use
+ *     TRY(pipeline_run(p, jobs[1], &events, e));      weights are there already
  *     pipeline_close(p);
  *
- * Several jobs in one launch give the bytes that separate launches give. Each finished
- * segment is decoded and appended to the output at once. A run that fails or is stopped
- * leaves no output behind.
+ * The first run encodes the prompts of all jobs that are expected, and gives the text
+ * encoder's memory back before it loads transformer and VAE: the peak is the larger of
+ * the two (texts.h). Several jobs in one launch give the bytes that separate launches
+ * give. Each finished segment is decoded and appended to the output at once. A run that
+ * fails or is stopped leaves no output behind.
  *
  * Every rank of the world makes the same calls with the same jobs; rank 0 reads and
  * writes. Same bytes for any number of ranks, unless a ring is asked for.
@@ -72,6 +75,11 @@ void pipeline_close(struct pipeline *p);
 const struct dit_config *pipeline_dit(const struct pipeline *p);
 const char *pipeline_describe(const struct pipeline *p);
 
+/* Say which jobs will be run; the list and its jobs are borrowed until pipeline_close.
+ * A launch that says nothing runs one: a later one with other prompts loads the text
+ * encoder again, beside the rest, which no plan counts. Not collective. */
+void pipeline_expect(struct pipeline *p, const struct job *const *jobs, int n);
+
 /* What a job needs, from headers alone; activations are those of rank 0. */
 struct pipeline_plan {
     int ranks;
@@ -82,6 +90,7 @@ struct pipeline_plan {
     int segments, rows, forwards;
     double forward_flop, decode_flop; /* one forward; the whole decoding */
     size_t weight_bytes[3];           /* transformer, text encoder, VAE */
+    bool text_stays;                  /* the text encoder: texts.h */
     size_t encode_bytes, denoise_bytes, decode_bytes; /* activations of each phase */
     int64_t tile_height, tile_width;                  /* decoded at once, in pixels */
     int tiles;
@@ -93,7 +102,10 @@ struct pipeline_plan {
     size_t kept_bytes;       /* what lives through phases: caches, latents, frames, and
                               * checkpoints */
     size_t host_bytes;       /* of these, what is the host's in any case */
-    size_t peak_bytes;       /* of everything */
+    size_t text_bytes;       /* while text is encoded, before anything else is there;
+                              * 0: it comes from a file, or the encoder stays */
+    size_t run_bytes;        /* from then on */
+    size_t peak_bytes;       /* the larger of the two */
 };
 
 enum status pipeline_plan(struct pipeline *p, const struct job *job,
@@ -105,9 +117,12 @@ struct pipeline_rank_plan {
     int64_t tokens, heads; /* of the longest segment; in attention */
     size_t activation_bytes;
     size_t decode_bytes;   /* of them, that decoding takes; 0: it does not decode */
-    size_t weight_bytes;   /* on a device: its own, of all parts of the model it runs */
+    size_t weight_bytes;   /* on a device: its own, of the parts of the model it runs,
+                            * without a text encoder that is dropped */
+    size_t text_bytes;     /* on a device: encoder and activations, before all that */
     size_t exchange_bytes; /* on a device: buffers of the transport, estimated */
-    size_t device_bytes;   /* the three together; 0 on the host */
+    size_t device_bytes;   /* these with text, or weights and activations, whichever
+                            * is more; 0 on the host */
     size_t sent_bytes;     /* per row of the timestep matrix, to other ranks */
     int64_t messages;
 };

@@ -26,7 +26,7 @@ enum status geometry_init(struct geometry *g, const struct pipeline *p,
                           const struct job *job, int ranks, struct err *e)
 {
     memset(g, 0, sizeof(*g));
-    g->guided = job->guidance_scale > 1.0;
+    g->guided = job_guided(job);
     TRY(mesh_of(p, g->guided, ranks, &g->mesh, e));
     geometry_rank(g, 0, seqpar_group_planned(&g->mesh, 0));
     TRY(job_segments(job, &g->segments, e));
@@ -174,25 +174,26 @@ enum status run_memory_plan(struct pipeline *p, const struct geometry *g,
                             const struct job *job, int64_t text_rows,
                             struct run_memory *out, struct err *e)
 {
-    struct umt5_plan text;
+    struct texts_memory text;
     int64_t text_bytes = text_rows * model_dit(p->model)->text_dim *
                          (int64_t)sizeof(float);
 
     memset(out, 0, sizeof(*out));
     out->host = host_bytes(p, g);
     TRY(dit_bytes(p, g, job, text_rows, out, e));
-    if (g->leads && !job->embeds && !job->resumed) {
-        TRY(umt5_plan(model_text(p->model), p->act, text_rows, p->ops, &text, e));
-        out->encode = text.arena_bytes;
-        out->workspace = larger(out->workspace, text.workspace_bytes);
+    if (g->leads && job_encodes(job)) {
+        TRY(texts_plan(p, text_rows, &text, e));
+        out->encode = text.arena;
+        out->encode_workspace = text.workspace;
     }
-    /* The rows of a prompt lie beside what makes them or what is made of them. */
-    out->encode += (size_t)text_bytes + ARENA_ALIGN;
+    /* The rows of a prompt lie beside what is made of them. */
     out->denoise += (size_t)text_bytes + ARENA_ALIGN;
-    out->scratch = larger(out->encode, out->denoise);
-    if (g->leads)
+    out->scratch = out->denoise;
+    if (g->leads) {
         out->checkpoints = checkpoints_bytes(p, g, job, text_rows);
-    out->host += out->checkpoints;
+        out->texts = texts_kept(p);
+    }
+    out->host += out->checkpoints + out->texts;
     return g->leads || p->vae_ranks > 1 ? film_bytes(p, g, job, out, e) : ST_OK;
 }
 
@@ -223,6 +224,46 @@ static enum status whole_plan(struct pipeline *p, const struct geometry *g,
     return ST_OK;
 }
 
+/* ---- the two times of a run ------------------------------------------------------ */
+
+/* What the text encoder works in, beside its weights. */
+static size_t encoder_bytes(const struct run_memory *m)
+{
+    return m->encode + m->encode_workspace;
+}
+
+/* What comes after it. */
+static size_t arenas_bytes(const struct run_memory *m)
+{
+    return m->scratch + m->kept + m->workspace;
+}
+
+static size_t part_bytes(const struct pipeline *p, enum model_part part)
+{
+    return p->store[part] ? weights_bytes(p->store[part]) : 0;
+}
+
+/* Weights of the text encoder that live beside all others. */
+static size_t staying_bytes(const struct pipeline *p)
+{
+    return p->texts.stays ? part_bytes(p, MODEL_TEXT) : 0;
+}
+
+/* The leader's, in all spaces together. Where the encoder stays, later jobs encode
+ * beside the transformer, before their arenas are there. */
+static void peak_fill(const struct pipeline *p, const struct job *job,
+                      const struct run_memory *m, struct pipeline_plan *out)
+{
+    size_t text = encoder_bytes(m), rest = arenas_bytes(m);
+
+    out->text_stays = p->texts.stays;
+    out->run_bytes = m->host + part_bytes(p, MODEL_DIT) + part_bytes(p, MODEL_VAE) +
+                     staying_bytes(p) + (p->texts.stays ? larger(text, rest) : rest);
+    if (job_encodes(job) && !p->texts.stays)
+        out->text_bytes = text + m->texts + part_bytes(p, MODEL_TEXT);
+    out->peak_bytes = larger(out->text_bytes, out->run_bytes);
+}
+
 static void plan_fill(const struct pipeline *p, const struct geometry *g,
                       const struct job *job, const struct run_memory *memory,
                       struct pipeline_plan *out)
@@ -231,7 +272,7 @@ static void plan_fill(const struct pipeline *p, const struct geometry *g,
     struct vae_tile tile = cut_tile(&shape, &g->cut, 0);
 
     for (int part = 0; part < MODEL_PARTS; part++)
-        out->weight_bytes[part] = p->store[part] ? weights_bytes(p->store[part]) : 0;
+        out->weight_bytes[part] = part_bytes(p, (enum model_part)part);
     out->ranks = p->plan_ranks;
     mesh_print(&g->mesh, out->mesh);
     out->latent_frames = g->segments.total;
@@ -252,9 +293,7 @@ static void plan_fill(const struct pipeline *p, const struct geometry *g,
     out->checkpoint_bytes = memory->checkpoints;
     out->kept_bytes = memory->kept + memory->host;
     out->host_bytes = memory->host;
-    out->peak_bytes = out->kept_bytes + memory->scratch + memory->workspace +
-                      out->weight_bytes[0] + out->weight_bytes[1] +
-                      out->weight_bytes[2];
+    peak_fill(p, job, memory, out);
 }
 
 enum status pipeline_plan(struct pipeline *p, const struct job *job,
@@ -321,28 +360,24 @@ static void sent_fill(const struct pipeline *p, const struct geometry *g,
     }
 }
 
-static bool runs_part(const struct pipeline *p, const struct geometry *g,
-                      const struct job *job, enum model_part part)
-{
-    if (part == MODEL_VAE)
-        return g->rank < p->vae_ranks;
-    if (part == MODEL_TEXT && (job->embeds || job->resumed))
-        return false;
-    return part == MODEL_DIT || g->leads;
-}
-
 static void device_fill(const struct pipeline *p, const struct geometry *g,
-                        const struct job *job, struct pipeline_rank_plan *out)
+                        const struct job *job, const struct run_memory *m,
+                        struct pipeline_rank_plan *out)
 {
-    out->weight_bytes = out->exchange_bytes = out->device_bytes = 0;
+    out->text_bytes = out->weight_bytes = out->exchange_bytes = out->device_bytes = 0;
     if (ops_facts(p->ops)->space == MEM_HOST)
         return;
-    for (int part = 0; part < MODEL_PARTS; part++) {
-        if (p->store[part] && runs_part(p, g, job, (enum model_part)part))
-            out->weight_bytes += weights_bytes(p->store[part]);
-    }
+    out->weight_bytes = part_bytes(p, MODEL_DIT);
+    if (g->rank < p->vae_ranks)
+        out->weight_bytes += part_bytes(p, MODEL_VAE);
+    if (g->leads)
+        out->weight_bytes += staying_bytes(p);
+    if (g->leads && job_encodes(job) && !p->texts.stays)
+        out->text_bytes = part_bytes(p, MODEL_TEXT) + encoder_bytes(m);
     out->exchange_bytes = wire_buffer_bytes(&g->mesh);
-    out->device_bytes = out->weight_bytes + out->exchange_bytes + out->activation_bytes;
+    out->device_bytes = out->exchange_bytes +
+                        larger(out->text_bytes,
+                               out->weight_bytes + out->activation_bytes);
 }
 
 enum status pipeline_plan_rank(struct pipeline *p, const struct job *job, int rank,
@@ -371,8 +406,11 @@ enum status pipeline_plan_rank_cut(struct pipeline *p, const struct job *job, in
     if (st == ST_OK) {
         shape = geometry_shape(p, &g, job, g.longest, text_len);
         sent_fill(p, &g, &shape, out);
-        out->activation_bytes = memory.scratch + memory.kept + memory.workspace;
-        device_fill(p, &g, job, out);
+        out->activation_bytes = arenas_bytes(&memory);
+        if (p->texts.stays)
+            out->activation_bytes = larger(out->activation_bytes,
+                                           encoder_bytes(&memory));
+        device_fill(p, &g, job, &memory, out);
         out->decode_bytes = memory.decode;
     }
     geometry_release(&g);

@@ -1,6 +1,7 @@
 /* run.c - one job from prompt to video
  *
- *     text      prompts to rows (or rows from a file), rows to contexts
+ *     text      prompts to rows (texts.h) or rows from a file; the transformer is
+ *               loaded; rows to contexts
  *     segments  noise, prefix, denoise, decode and write, one after another
  *     keep      checkpoints in between (keep.h); a run that goes on from one decodes
  *               the segments before it again
@@ -21,13 +22,7 @@
 #include "engine/pipeline/inside.h"
 #include "engine/pipeline/latents.h"
 #include "engine/pipeline/tags.h"
-#include "engine/text/clean.h"
 #include "kernels/base/clock.h"
-
-struct prompt {
-    int32_t *ids; /* owned; NULL when rows come from a file */
-    int n;
-};
 
 struct run {
     struct pipeline *p;
@@ -36,8 +31,7 @@ struct run {
     struct geometry g;
     struct schedule schedule;
     struct spread spread;
-    struct prompt cond_prompt, uncond_prompt;
-    struct embeds embeds; /* before text_run on the leader: what a file holds */
+    struct embeds embeds; /* before text_run on the leader alone */
     int64_t text_rows;    /* of the longer prompt */
     struct run_memory memory;
     void *scratch_memory, *kept_memory, *workspace;
@@ -77,45 +71,18 @@ static void stage_set(struct run *r, enum halt_stage stage)
 /* ---- text --------------------------------------------------------------------------
  */
 
-static enum status prompt_tokenize(struct run *r, const char *text, struct prompt *out,
-                                   struct err *e)
+/* Text rows from a file, or encoded, now or in a run before. */
+static enum status rows_read(struct run *r, struct err *e)
 {
-    int text_len = (int)model_dit(r->p->model)->text_len;
-    char *clean;
-    enum status st;
+    const struct job *job = r->job;
 
-    if (!r->p->tokenizer)
-        TRY(tokenizer_open(model_tokenizer(r->p->model), &TOKENIZER_DEFAULT,
-                           &r->p->tokenizer, e));
-    out->ids = calloc((size_t)text_len, sizeof(*out->ids));
-    if (!out->ids)
-        return err_set(e, ST_RESOURCE, "out of memory: %d tokens", text_len);
-    TRY(text_clean(text ? text : "", text ? strlen(text) : 0, &clean, e));
-    st = tokenizer_encode(r->p->tokenizer, clean, strlen(clean), out->ids, text_len,
-                          &out->n, e);
-    free(clean);
-    return st;
-}
-
-/* Token ids of both prompts, or their rows from a file. */
-static enum status prompts_read(struct run *r, struct err *e)
-{
-    const struct dit_config *dit = model_dit(r->p->model);
-
-    if (r->job->resumed)
+    TRY(texts_get(r->p, job, r->events, &r->embeds, e));
+    if (job->resumed)
         return keep_embeds(&r->keep, &r->embeds, e);
-    if (r->job->embeds)
-        return embeds_read(r->job->embeds, dit, r->g.guided, &r->embeds, e);
-    TRY(prompt_tokenize(r, r->job->prompt, &r->cond_prompt, e));
-    if (!r->g.guided)
-        return ST_OK;
-    return prompt_tokenize(r, r->job->negative_prompt, &r->uncond_prompt, e);
-}
-
-/* Do the text rows come from a file? */
-static bool rows_given(const struct run *r)
-{
-    return r->job->embeds || r->job->resumed;
+    if (job->embeds)
+        return embeds_read(job->embeds, model_dit(r->p->model), r->g.guided, &r->embeds,
+                           e);
+    return ST_OK;
 }
 
 /* The plan of every rank needs the number of rows. */
@@ -124,56 +91,11 @@ static enum status text_read(struct run *r, struct err *e)
     int64_t a, b;
 
     if (spread_leads(&r->spread))
-        TRY(prompts_read(r, e));
-    a = rows_given(r) ? r->embeds.cond.n : r->cond_prompt.n;
-    b = rows_given(r) ? r->embeds.uncond.n : r->uncond_prompt.n;
+        TRY(rows_read(r, e));
+    a = r->embeds.cond.n;
+    b = r->embeds.uncond.n;
     r->text_rows = a > b ? a : b;
     return spread_bytes(&r->spread, &r->text_rows, sizeof(r->text_rows), e);
-}
-
-static enum status rows_encode(struct run *r, const struct umt5 *text,
-                               const struct prompt *prompt, struct embeds_rows *out,
-                               struct err *e)
-{
-    int64_t dims[2] = {prompt->n, model_dit(r->p->model)->text_dim};
-    size_t mark = arena_mark(&r->scratch);
-    struct tensor rows = tensor_cut(&r->scratch, DT_F32, ops_facts(r->p->ops)->space, 2,
-                                    dims);
-    struct tensor host;
-    enum status st;
-
-    out->n = prompt->n;
-    out->rows = malloc((size_t)(dims[0] * dims[1]) * sizeof(float));
-    if (!out->rows)
-        return err_set(e, ST_RESOURCE, "out of memory: %lld text rows",
-                       (long long)dims[0]);
-    host = tensor_make(out->rows, DT_F32, MEM_HOST, 2, dims);
-    st = umt5_encode(text, r->queue, &r->scratch, prompt->ids, prompt->n, &rows, e);
-    if (st == ST_OK)
-        st = ops_copy(r->p->ops, r->queue, &host, &rows, e);
-    if (st == ST_OK)
-        st = ops_queue_wait(r->p->ops, r->queue, e);
-    arena_reset(&r->scratch, mark);
-    return st;
-}
-
-static enum status text_encode(struct run *r, struct err *e)
-{
-    struct pipeline *p = r->p;
-    double start = clock_seconds();
-    struct umt5 *text;
-    enum status st;
-
-    TRY(umt5_create(model_text(p->model), p->act, p->store[MODEL_TEXT], p->ops,
-                    r->queue, &text, e));
-    r->embeds.width = model_dit(p->model)->text_dim;
-    st = rows_encode(r, text, &r->cond_prompt, &r->embeds.cond, e);
-    if (st == ST_OK && r->g.guided)
-        st = rows_encode(r, text, &r->uncond_prompt, &r->embeds.uncond, e);
-    umt5_destroy(text);
-    if (st == ST_OK)
-        progress_tell(r, STAGE_ENCODE, 1, 1, clock_seconds() - start);
-    return st;
 }
 
 static enum status context_make(struct run *r, const struct embeds_rows *rows,
@@ -199,8 +121,6 @@ static enum status text_run(struct run *r, struct err *e)
     const struct embeds_rows *rows[BRANCHES] = {&r->embeds.cond, &r->embeds.uncond};
     int branches = r->g.guided ? BRANCHES : 1;
 
-    if (spread_leads(&r->spread) && !rows_given(r))
-        TRY(text_encode(r, e));
     TRY(spread_embeds(&r->spread, &r->embeds, e));
     for (int b = 0; b < branches; b++) {
         if (spread_owns(&r->spread, (enum branch)b))
@@ -731,12 +651,13 @@ static enum status run_all(struct run *r, struct err *e)
     if (r->g.leads)
         keep_room(&r->keep, &room);
     team_use(&r->p->reading.team, r->spread.ranks);
-    TRY(pipeline_load(r->p, !rows_given(r), r->events, e));
+    TRY(pipeline_load(r->p, r->events, e));
     TRY(cut_take(r, e));
     TRY(memory_get(r, e));
     r->keep.latents = r->latents;
     if (r->g.leads)
-        TRY(keep_model(&r->keep, r->p->kept_digest, r->p->digest, e));
+        TRY(keep_model(&r->keep, r->p->kept_digest,
+                       job_encodes(job) ? r->p->digest : r->p->kept_digest, e));
     TRY(text_run(r, e));
     if (r->g.leads)
         TRY(keep_encoded(&r->keep, segment_rows(r, 0), e));
@@ -770,8 +691,6 @@ static void run_release(struct run *r)
     ops_mem_free(ops, r->kept_memory);
     ops_mem_free(ops, r->workspace);
     embeds_release(&r->embeds);
-    free(r->cond_prompt.ids);
-    free(r->uncond_prompt.ids);
     free(r->latents);
     free(r->segment);
     free(r->ranks);

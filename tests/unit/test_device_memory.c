@@ -42,8 +42,17 @@ static void device_open(struct engine_options *o, size_t left,
     *out = p;
 }
 
+static void refused(struct pipeline *p, const struct job *job, const char *text)
+{
+    struct err e = ERR_INIT;
+
+    assert_int_equal(pipeline_check_memory(p, job, &e), ST_RESOURCE);
+    if (!strstr(e.text, text))
+        fail_msg("'%s' is not in '%s'", text, e.text);
+}
+
 /* A rank's weights, activations and exchanges are held against what its device has
- * free, before anything is loaded. */
+ * free, before anything is loaded; and the text encoder, which comes before them. */
 static void devices_are_checked_first(void **state)
 {
     struct engine_options o = {
@@ -67,7 +76,8 @@ static void devices_are_checked_first(void **state)
     assert_int_equal(pipeline_check(p, &job, &e), ST_OK);
     job.embeds = (char[]){"given.h5"};
     assert_int_equal(pipeline_plan_rank(p, &job, 0, &less, &e), ST_OK);
-    assert_true(less.weight_bytes < need.weight_bytes);
+    assert_true(need.text_bytes > 0);
+    assert_int_equal(less.text_bytes, 0);
     job.embeds = NULL;
     pipeline_close(p);
 
@@ -77,9 +87,16 @@ static void devices_are_checked_first(void **state)
 
     device_open(&o, need.weight_bytes, &as_device, &p);
     assert_int_equal(pipeline_check(p, &job, &e), ST_RESOURCE);
-    assert_non_null(strstr(e.text, "not enough memory: rank 0 needs "));
-    assert_non_null(strstr(e.text, " GiB of its gpu (weights "));
-    assert_non_null(strstr(e.text, "not even one frame of "));
+    refused(p, &job, "not enough memory: rank 0 needs ");
+    refused(p, &job, " GiB of its gpu (weights ");
+    refused(p, &job, "; the text encoder takes 0.00 GiB by itself, --embeds does ");
+    job.embeds = (char[]){"given.h5"};
+    refused(p, &job, "; not even one frame of ");
+    job.embeds = NULL;
+    pipeline_close(p);
+
+    device_open(&o, need.text_bytes, &as_device, &p);
+    refused(p, &job, "; not even one frame of ");
     pipeline_close(p);
     world_close(o.world);
 }
