@@ -216,23 +216,23 @@ enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
 {
     struct settings *first = &jobs->doc[0].values;
     struct launch launch = {.world = w};
+    const struct job **list;
     struct pipeline *p;
     enum status st;
+    int n;
 
-    first->engine.no_text = true;
-    for (int i = 0; i < jobs->n; i++) {
-        const struct settings *s = &jobs->doc[i].values;
-
-        if (!s->skip && !s->job.embeds && !s->job.resumed)
-            first->engine.no_text = false;
-    }
     settings_ranks(&jobs->doc[0], w);
     if (!first->engine.model)
         return err_set(e, ST_USAGE, "missing model: give --model DIR");
     TRY(limits_read(jobs, w, clock_seconds(), launch.limits, e));
     TRY(interrupt_watch_all(w, &launch.interrupt, e));
-    TRY(pipeline_open(&first->engine, &p, e));
+    TRY(jobs_list(jobs, &list, &n, e));
+    first->engine.no_text = true;
+    for (int i = 0; i < n; i++)
+        first->engine.no_text = first->engine.no_text && !job_encodes(list[i]);
+    TRY_GOTO(st, pipeline_open(&first->engine, &p, e), err_free);
     st = jobs_check(jobs, w, p, e);
+    pipeline_expect(p, list, n);
     if (st == ST_OK && first->print_job) {
         for (int i = 0; i < jobs->n && st == ST_OK; i++)
             st = jobs->doc[i].values.skip ? ST_OK : job_print(&jobs->doc[i], w, e);
@@ -240,6 +240,8 @@ enum status jobs_generate(struct jobs *jobs, struct world *w, struct err *e)
         st = jobs_run(jobs, &launch, p, e);
     }
     pipeline_close(p);
+err_free:
+    free(list);
     return st;
 }
 

@@ -1,5 +1,6 @@
 /* cmd_plan.c - framefleet plan: memory and work of a job, from headers alone */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/pipeline/pipeline.h"
 #include "launcher/command.h"
@@ -36,6 +37,8 @@ static void table_print(const struct pipeline_plan *plan, const char *model,
         {"decode", plan->decode_bytes},
         {"checkpoints", plan->checkpoint_bytes},
         {"kept through phases", plan->kept_bytes},
+        {"peak of encoding text", plan->text_bytes},
+        {"peak from then on", plan->run_bytes},
         {"peak of everything", plan->peak_bytes},
     };
 
@@ -52,6 +55,8 @@ static void table_print(const struct pipeline_plan *plan, const char *model,
     decoding_print(plan);
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         printf("  %-24s %10.3f GiB\n", lines[i].name, (double)lines[i].bytes / gib);
+    if (plan->text_stays)
+        printf("the text encoder stays: with so many jobs it is not dropped\n");
 }
 
 /* What the gpu of each rank holds. */
@@ -65,9 +70,12 @@ static enum status devices_print(struct pipeline *p, const struct pipeline_plan 
         if (r.device_bytes == 0)
             return ST_OK;
         printf("  gpu of rank %-3d %18.3f GiB: weights %.3f, activations %.3f, "
-               "exchanges %.3f (estimated)\n",
+               "exchanges %.3f (estimated)",
                i, (double)r.device_bytes / gib, (double)r.weight_bytes / gib,
                (double)r.activation_bytes / gib, (double)r.exchange_bytes / gib);
+        if (r.text_bytes > 0)
+            printf("; before them %.3f to encode text", (double)r.text_bytes / gib);
+        printf("\n");
     }
     return ST_OK;
 }
@@ -110,6 +118,7 @@ static enum status ranks_json(struct pipeline *p, const struct pipeline_plan *pl
         json_out_int(out, "activation_bytes", (int64_t)r.activation_bytes);
         if (r.device_bytes > 0) {
             json_out_int(out, "weight_bytes", (int64_t)r.weight_bytes);
+            json_out_int(out, "text_bytes", (int64_t)r.text_bytes);
             json_out_int(out, "exchange_bytes_estimated", (int64_t)r.exchange_bytes);
             json_out_int(out, "device_bytes", (int64_t)r.device_bytes);
         }
@@ -148,6 +157,9 @@ static void json_print(const struct pipeline_plan *plan, struct json_out *out)
         json_out_double(out, "decode_share", plan->decode_share);
     json_out_int(out, "checkpoint_bytes", (int64_t)plan->checkpoint_bytes);
     json_out_int(out, "kept_bytes", (int64_t)plan->kept_bytes);
+    json_out_bool(out, "text_stays", plan->text_stays);
+    json_out_int(out, "text_peak_bytes", (int64_t)plan->text_bytes);
+    json_out_int(out, "run_peak_bytes", (int64_t)plan->run_bytes);
     json_out_int(out, "peak_bytes", (int64_t)plan->peak_bytes);
     json_out_string(out, "mesh", plan->mesh);
 }
@@ -177,23 +189,31 @@ static enum status plan_print(const struct settings *s, struct pipeline *p,
 }
 
 /* A plan needs no prompt; an empty one stands in for it. */
-static enum status job_plan(struct settings_doc *d, struct world *w, struct err *e)
+static enum status job_plan(const struct jobs *jobs, int i, struct world *w,
+                            struct err *e)
 {
+    struct settings_doc *d = &jobs->doc[i];
+    const struct job **list;
     struct pipeline *p;
     enum status st;
+    int n;
 
     settings_ranks(d, w);
-    TRY(pipeline_open(&d->values.engine, &p, e));
+    TRY(jobs_list(jobs, &list, &n, e));
+    TRY_GOTO(st, pipeline_open(&d->values.engine, &p, e), err_free);
     st = option_assign_named(&d->set, "prompt", "", SOURCE_DEFAULT, e);
     if (st == ST_OK)
         st = settings_finish(d, w, pipeline_dit(p), e);
     if (st == ST_OK)
         st = job_check(&d->values.job, pipeline_dit(p), e);
+    pipeline_expect(p, list, n);
     if (st == ST_OK && world_facts(w)->rank == 0)
         st = plan_print(&d->values, p, e);
     if (st == ST_OK)
         st = pipeline_check_memory(p, &d->values.job, e);
     pipeline_close(p);
+err_free:
+    free(list);
     return st;
 }
 
@@ -221,7 +241,7 @@ enum status command_plan(struct world *w, int argc, const char *const *argv,
         st = err_set(e, ST_USAGE, "missing model: give --model DIR");
     } else {
         for (int i = 0; i < jobs.n && st == ST_OK; i++)
-            st = job_plan(&jobs.doc[i], w, e);
+            st = job_plan(&jobs, i, w, e);
     }
     jobs_release(&jobs);
     return st;

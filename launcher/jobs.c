@@ -182,6 +182,22 @@ static enum status jobs_init(struct jobs *jobs, int argc, struct err *e)
     return ST_OK;
 }
 
+enum status jobs_list(const struct jobs *jobs, const struct job ***out, int *n,
+                      struct err *e)
+{
+    const struct job **list = calloc((size_t)jobs->n + 1, sizeof(*list));
+
+    if (!list)
+        return err_set(e, ST_RESOURCE, "out of memory: %d jobs", jobs->n);
+    *n = 0;
+    for (int i = 0; i < jobs->n; i++) {
+        if (!jobs->doc[i].values.skip)
+            list[(*n)++] = &jobs->doc[i].values.job;
+    }
+    *out = list;
+    return ST_OK;
+}
+
 enum status jobs_from_text(struct jobs *jobs, int argc, const char *const *argv,
                            const char *name, const struct buf *text, struct err *e)
 {

@@ -35,4 +35,9 @@ enum status jobs_from_text(struct jobs *jobs, int argc, const char *const *argv,
                            const char *name, const struct buf *text, struct err *e);
 void jobs_release(struct jobs *jobs);
 
+/* The jobs that are to be run (values.skip), in order, for pipeline_expect: the list is
+ * the caller's, with what it points to the jobs'. Not collective. */
+enum status jobs_list(const struct jobs *jobs, const struct job ***out, int *n,
+                      struct err *e);
+
 #endif

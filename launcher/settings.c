@@ -155,8 +155,10 @@ static const struct option table[] = {
            "checkpoints are there and none is valid: what then (resume)"),
 
     SECTION("Job files"),
-    TEXT("job", "config_json", RUN(job_file), "FILE",
-         "JSON object with these names as keys, or one object per line"),
+    TEXT(
+        "job", "config_json", RUN(job_file), "FILE",
+        "JSON object with these names as keys, or one object per line; prompts of up to "
+        "32 jobs are encoded before the first"),
     FLAG("enable_cfg", NULL, RUN(enable_cfg), "false: --guidance_scale 1"),
     CHOICE("task", NULL, RUN(task), "t2v", "what is made"),
     INTEGER("text_len", NULL, RUN(text_len), 1, 4096, "no effect: the model knows"),
