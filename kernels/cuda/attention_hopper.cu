@@ -466,7 +466,8 @@ static __device__ __forceinline__ void values_put(const struct room<CODES> &r, i
     } else {
 #pragma unroll
         for (int i = 0; i < 8; i++)
-            product_bf16_turned(st.o, p.p[i], matrix_at(r.v_tile(s) + 2048 * i, TILE));
+            product_bf16_turned(st.o, p.p[i], matrix_at(r.v_tile(s) + 2048 * i, TILE),
+                                1);
     }
 }
 

@@ -142,26 +142,34 @@ static __device__ void row_store(const struct rows_view &a, int64_t h, int64_t r
     }
 }
 
-/* `lift`: what the sums are scaled by, base 2. */
+/* The row's log-sum-exp goes out; what its sums have to be multiplied by. `lift`: what
+ * they are scaled by, base 2. */
+template <int N>
+static __device__ __forceinline__ float row_finish(const struct rows_view &a, int64_t h,
+                                                   int64_t row, int half, float lift,
+                                                   const struct rows_of<N> &st)
+{
+    const float ln_2 = 0.6931471805599453f;
+    float l = st.l[half];
+
+    l += __shfl_xor_sync(0xffffffffu, l, 1);
+    l += __shfl_xor_sync(0xffffffffu, l, 2);
+    if (a.lse && row < a.q.shape[1] && threadIdx.x % 4 == 0)
+        a.lse[h * a.lse_stride + row] = l > 0.0f ? (st.m[half] + log2f(l) - lift) * ln_2
+                                                 : -INFINITY;
+    return l > 0.0f ? 1.0f / l : 0.0f;
+}
+
 template <int N>
 static __device__ void queries_store(const struct rows_view &a, int64_t h,
                                      int64_t first, float lift,
                                      const struct rows_of<N> &st)
 {
-    const float ln_2 = 0.6931471805599453f;
-
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         int64_t row = first + 8 * half;
-        float l = st.l[half];
 
-        l += __shfl_xor_sync(0xffffffffu, l, 1);
-        l += __shfl_xor_sync(0xffffffffu, l, 2);
-        row_store<N>(a, h, row, half, l > 0.0f ? 1.0f / l : 0.0f, st.o);
-        if (a.lse && row < a.q.shape[1] && threadIdx.x % 4 == 0)
-            a.lse[h * a.lse_stride + row] = l > 0.0f
-                                                ? (st.m[half] + log2f(l) - lift) * ln_2
-                                                : -INFINITY;
+        row_store<N>(a, h, row, half, row_finish(a, h, row, half, lift, st), st.o);
     }
 }
 

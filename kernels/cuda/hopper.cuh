@@ -251,15 +251,26 @@ static __device__ __forceinline__ void product_e4m3_136_first(float (&d)[68],
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
+static __device__ __forceinline__ void product_bf16_first(float (&d)[64], uint64_t a,
+                                                          uint64_t b)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 0, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " REGS_64
+                 ", %64, %65, p, 1, 1, 0, 0;\n}"
+                 : OPS_64("=f", d)
+                 : "l"(a), "l"(b));
+}
+
 /* b lies with its columns along the rows of its tiles. */
 static __device__ __forceinline__ void product_bf16_turned(float (&d)[64],
                                                            const uint32_t (&a)[4],
-                                                           uint64_t b)
+                                                           uint64_t b, int more)
 {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " REGS_64
-                 ", {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " REGS_64
+                 ", {%64, %65, %66, %67}, %68, p, 1, 1, 1;\n}"
                  : OPS_64("+f", d)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(more));
 }
 
 #endif
