@@ -40,6 +40,9 @@ struct pair {
         must(ops_##op((r)->gpu, (r)->gpu_q, dev, &err_), &err_, #op " on cuda");     \
     } while (0)
 
+/* test_attention_gpu.c */
+void attention_edges_all(struct rig *r);
+
 /* test_rest_gpu.c */
 void rest_all(struct rig *r);
 

@@ -413,6 +413,7 @@ static void attention_all(struct rig *r)
     for (int i = 8; i < 60; i += 20) /* i8 by 4, 128 wide, each type of result */
         attention_one(r, i, true);
     pairs_clear(r);
+    attention_edges_all(r);
 }
 
 /* ---- no op waits --------------------------------------------------------------- */

@@ -1,0 +1,198 @@
+/* test_attention_gpu.c - attention over bf16 heads of 128, at every edge of its kernels
+ *
+ * Parts of queries and keys that fill no tile, one key, biases of keys, every type of
+ * result, a result that is added; then so many queries that a thread block works on
+ * several tiles: there a few rows against the reference, and their bytes against those
+ * that the same rows make alone.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/gpu/gpu_rig.h"
+#include "tests/tolerance.h"
+
+enum { DIM = 128, PARTS = 4 };
+
+struct attention_case {
+    int64_t heads, q[PARTS], k[PARTS]; /* rows of parts, up to the first zero */
+    enum dtype out;
+    bool add, biased;
+};
+
+static const struct attention_case cases[] = {
+    {2, {1, 64, 65}, {512}, DT_BF16, false, true},
+    {2, {127, 128, 129}, {384}, DT_F32, false, false},
+    {3, {130, 2, 63}, {128, 203}, DT_F32, true, true},
+    {2, {130, 127}, {5, 256, 77}, DT_E4M3, false, true},
+    {2, {66}, {5, 256, 77}, DT_BF16, false, false},
+    {1, {200}, {1}, DT_BF16, false, false},
+    {4, {300}, {127}, DT_E4M3, false, false},
+    {1, {260}, {3000}, DT_E4M3, false, false},
+    {2, {500}, {640, 204}, DT_BF16, false, true},
+};
+
+static int parts_of(const int64_t *rows)
+{
+    int n = 0;
+
+    while (n < PARTS && rows[n] > 0)
+        n++;
+    return n;
+}
+
+/* Keys and values of a case, and the bias of every key. */
+struct context {
+    struct attn_keys host[PARTS], dev[PARTS];
+    struct pair bias;
+    int n;
+};
+
+static void context_make(struct rig *r, const struct attention_case *c,
+                         struct context *to)
+{
+    int64_t keys = 0;
+
+    to->n = parts_of(c->k);
+    for (int p = 0; p < to->n; p++) {
+        int64_t n = c->k[p];
+        struct pair k = pair_random(r, DT_BF16, 3, SHAPE(c->heads, n + 3, DIM), 0, 0);
+        struct pair v = pair_random(r, DT_BF16, 3, SHAPE(c->heads, n + 3, DIM), 0, 0);
+
+        to->host[p] = (struct attn_keys){k.host, v.host, n};
+        to->dev[p] = (struct attn_keys){k.dev, v.dev, n};
+        keys += n;
+    }
+    to->bias = pair_random(r, DT_F32, 1, SHAPE(keys), 0, 0);
+}
+
+static struct op_attention attention_of(const struct attention_case *c,
+                                        const struct context *keys, bool dev)
+{
+    return (struct op_attention){
+        .keys = dev ? keys->dev : keys->host,
+        .n_keys = keys->n,
+        .key_bias = !c->biased ? NULL
+                    : dev      ? &keys->bias.dev
+                               : &keys->bias.host,
+        .scale = 1.0f / sqrtf((float)DIM),
+        .add = c->add,
+    };
+}
+
+static void result_compare(struct rig *r, const char *name, enum dtype dt,
+                           const struct pair *o)
+{
+    if (dt == DT_E4M3)
+        table_compare_l1(r, name, o, TOL_ATTENTION_CODES);
+    else
+        table_compare(r, name, o, TOL_ATTENTION_BF16);
+}
+
+static void case_run(struct rig *r, const struct attention_case *c)
+{
+    struct attn_queries hq[PARTS], dq[PARTS];
+    struct pair o[PARTS], lse[PARTS];
+    int n = parts_of(c->q);
+    struct context keys;
+    struct op_attention host, dev;
+
+    context_make(r, c, &keys);
+    host = attention_of(c, &keys, false);
+    dev = attention_of(c, &keys, true);
+    for (int p = 0; p < n; p++) {
+        struct pair q = pair_random(r, DT_BF16, 3, SHAPE(c->heads, c->q[p], DIM), 0, 0);
+        const int64_t shape[3] = {c->q[p], c->heads, DIM};
+
+        o[p] = c->add ? pair_random(r, c->out, 3, shape, 0, 0)
+                      : pair_make(r, c->out, 3, shape, 0, 0);
+        lse[p] = pair2(r, DT_F32, c->heads, c->q[p]);
+        hq[p] = (struct attn_queries){q.host, o[p].host, &lse[p].host};
+        dq[p] = (struct attn_queries){q.dev, o[p].dev, &lse[p].dev};
+    }
+    host.queries = hq;
+    dev.queries = dq;
+    host.n_queries = dev.n_queries = n;
+    BOTH(r, attention, &host, &dev);
+    for (int p = 0; p < n; p++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "attention bf16, %d of %d x %d keys in %d%s -> %s",
+                 (int)c->heads, (int)c->q[p], (int)keys.bias.host.shape[0], keys.n,
+                 c->add ? " added" : "", dtype_name(c->out));
+        result_compare(r, name, c->out, &o[p]);
+        table_compare(r, "  its log-sum-exp", &lse[p], TOL_GEMM_BF16);
+    }
+}
+
+/* ---- more queries than there are thread blocks ---------------------------------- */
+
+static double rows_differing(const struct tensor *all, int64_t first,
+                             const struct tensor *alone)
+{
+    int64_t row = alone->shape[1] * DIM * (int64_t)dtype_bytes(alone->dtype);
+    const uint8_t *a = (const uint8_t *)all->data + first * row, *b = alone->data;
+    int64_t differ = 0;
+
+    for (int64_t i = 0; i < alone->shape[0] * row; i++)
+        differ += a[i] != b[i];
+    return (double)differ;
+}
+
+static void many_run(struct rig *r, const struct attention_case *c)
+{
+    static const int64_t cuts[][2] = {{0, 1}, {127, 130}, {2500, 70}, {2870, 130}};
+    int64_t n = c->q[0];
+    struct pair q = pair_random(r, DT_BF16, 3, SHAPE(c->heads, n, DIM), 0, 0);
+    struct pair all = pair_make(r, c->out, 3, SHAPE(n, c->heads, DIM), 0, 0);
+    struct attn_queries queries = {q.dev, all.dev, NULL};
+    struct context keys;
+    struct op_attention host, dev;
+    struct tensor whole;
+    struct err e = ERR_INIT;
+    double differ = 0.0;
+    char name[64];
+
+    context_make(r, c, &keys);
+    host = attention_of(c, &keys, false);
+    dev = attention_of(c, &keys, true);
+    dev.queries = &queries;
+    host.n_queries = dev.n_queries = 1;
+    must(ops_attention(r->gpu, r->gpu_q, &dev, &e), &e, "attention of many");
+    whole = pair_fetch(r, &all);
+    snprintf(name, sizeof(name), "attention bf16, rows of %d of %d -> %s",
+             (int)c->heads, (int)n, dtype_name(c->out));
+    for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+        struct pair o = pair_make(r, c->out, 3, SHAPE(cuts[i][1], c->heads, DIM), 0, 0);
+        struct tensor some = tensor_slice(&q.host, 1, cuts[i][0], cuts[i][1]);
+        struct attn_queries hq = {some, o.host, NULL}, dq = {some, o.dev, NULL};
+        struct tensor alone;
+
+        dq.q = tensor_slice(&q.dev, 1, cuts[i][0], cuts[i][1]);
+        host.queries = &hq;
+        dev.queries = &dq;
+        BOTH(r, attention, &host, &dev);
+        result_compare(r, name, c->out, &o);
+        alone = pair_fetch(r, &o);
+        differ += rows_differing(&whole, cuts[i][0], &alone);
+    }
+    table_row("  bytes that differ from those of rows alone", differ, 0.0);
+}
+
+void attention_edges_all(struct rig *r)
+{
+    static const struct attention_case many[] = {
+        {40, {3000}, {512}, DT_BF16, false, true},
+        {40, {3000}, {100}, DT_E4M3, false, true},
+        {13, {3000}, {256, 130}, DT_BF16, false, false},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        case_run(r, &cases[i]);
+        pairs_clear(r);
+    }
+    for (size_t i = 0; i < sizeof(many) / sizeof(many[0]); i++) {
+        many_run(r, &many[i]);
+        pairs_clear(r);
+    }
+}
