@@ -5,8 +5,8 @@
 set -euo pipefail
 demo_world=$1
 
-for frames in 17 33; do
-    line=$("$demo_world" self 1 60 $frames | tail -1)
+for clips in "400 17" "100 33"; do
+    line=$("$demo_world" self 1 $clips | tail -1)
     echo "$line"
     for part in background colour form size motion speed; do
         awk -v part="$part" '{ for (i = 1; i < NF; i++) if ($i == part) bad = $(i + 1) <= 99 }
