@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # quickstart.sh - from a fresh clone to a first video, on any machine, with one command
 #
-# Installs what is missing, builds the program for the CPU (and for CUDA if its compiler
-# is here) and generates demo.mp4 on two ranks with the demonstration model that comes
-# with the project; demo.png shows frames of it. A second run finds everything done and
-# only says where the video is.
+# Installs what is missing, builds the program for the CPU and generates demo.mp4 on two
+# ranks with the demonstration model that comes with the project; demo.png shows frames of
+# it. Then it builds for CUDA if that compiler is here. A second run finds everything done
+# and only says where the video is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +20,13 @@ build()
     ./launcher/setup.sh
     cmake --preset cpu
     cmake --build --preset cpu --parallel "$(nproc)" --target framefleet
+}
+
+# After the video, since CUDA's compiler takes its time.
+build_gpu()
+{
     if ./launcher/have_cuda.sh; then
+        echo "Building for CUDA too: build/gpu/bin/framefleet"
         cmake --preset gpu
         cmake --build --preset gpu --parallel "$(nproc)" --target framefleet
     fi
@@ -53,3 +59,4 @@ It shows what its prompt says: $prompt.
 What else this model knows is in $model/README.md. Put the folder of another model
 after --model to go on; ./$bin/framefleet generate --help lists the options.
 END
+build_gpu
