@@ -38,8 +38,13 @@ DEADLINE=$last
 one=${ONE:+$(realpath "$ONE")}
 work=$(mktemp -d)
 scratch=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
+if [ "$(df --output=avail "$scratch" | tail -1)" -lt 8000000 ]; then
+    rmdir "$scratch"
+    scratch=$(mktemp -d)
+fi
 table=${TABLE:-$work/table}
 touch "$table"
+# shellcheck source=tests/gpu/table.sh
 . "$(dirname "$0")/table.sh"
 cd "$work" || exit 1
 
@@ -122,7 +127,7 @@ time_for()
 counts()
 {
     for ((n = 1; n <= gpus; n *= 2)); do
-        echo $n
+        echo "$n"
     done
 }
 
@@ -260,12 +265,14 @@ gb()
     awk -v x="$(json "$1" "$2")" 'BEGIN { printf "%.2f", x / 1e9 }'
 }
 
-# Blocks of 0.72 GB whose file takes no more than a third of the memory that is there.
+# Blocks of 0.72 GB whose file takes no more than a third of the memory that is there,
+# and of the room in its folder.
 load_blocks()
 {
-    awk -v most="$blocks" '/^MemAvailable/ {
-        n = int($2 * 1024 / 3 / 0.72e9)
-        print n < 1 ? 1 : n < most ? n : most }' /proc/meminfo
+    awk -v most="$blocks" -v room="$(df --output=avail "$scratch" | tail -1)" '
+        /^MemAvailable/ {
+            n = int(($2 < room ? $2 : room) * 1024 / 3 / 0.72e9)
+            print n < 1 ? 1 : n < most ? n : most }' /proc/meminfo
 }
 
 # load_bench N READ: the 14B shape's first blocks, from /dev/shm; seconds of all
@@ -359,7 +366,7 @@ begin()
     pid=$!
     until compgen -G "got.y4m.checkpoints/ck-*-000[3-9]-i1.h5" >/dev/null ||
         compgen -G "got.y4m.checkpoints/ck-*-*[1-9]?-i1.h5" >/dev/null; do
-        kill -0 $pid 2>/dev/null || return
+        kill -0 "$pid" 2>/dev/null || return
         sleep 0.02
     done
 }
@@ -371,7 +378,7 @@ end()
 
     start=$(now)
     kill -s "$2" "$(ours | sed -n "$3p")"
-    wait $pid
+    wait "$pid"
     row "$1, exit code less $4" $(($? - $4)) 0
     while [ -n "$(ours)" ] && [ "$(since "$start" | cut -d. -f1)" -lt 15 ]; do
         sleep 0.05
@@ -455,7 +462,7 @@ part_refuse()
 begun=$(date +%s)
 "$bin/make_demo_model" model >/dev/null || exit 1
 for part in "${order[@]}"; do
-    ! wanted $part || { echo "== $part, $(($(date +%s) - begun)) s"; part_$part; }
+    ! wanted "$part" || { echo "== $part, $(($(date +%s) - begun)) s"; part_"$part"; }
 done
 row "several GPUs, seconds in all" $(($(date +%s) - begun)) -
 [ -n "${TABLE:-}" ] || table_print

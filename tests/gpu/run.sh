@@ -30,7 +30,7 @@
 # built. With LIMIT=SECONDS everything that is not over by then is ended. Logs go to
 # build/gpu-logs. Prints one table last and exits 1 if a test failed.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 
 logs=$PWD/build/gpu-logs
 mkdir -p "$logs"
@@ -168,8 +168,8 @@ part_sanitize()
 # generate BACKEND PRECISION: latents to BACKEND-PRECISION.h5
 generate()
 {
-    "$bin/framefleet" generate --model "$work/model" --backend "$1" \
-        --precision "$2" --output "$work/$1-$2.y4m" --save_latents "$work/$1-$2.h5" \
+    timeout -k 5 "$(within 60)" "$bin/framefleet" generate --model "$work/model" \
+        --backend "$1" --precision "$2" --output "$work/$1-$2.y4m" --save_latents "$work/$1-$2.h5" \
         --prompt "a small boat on a calm lake at sunrise" --size 128x128 \
         --num_frames 17 --inference_steps 8 --seed 7
 }
