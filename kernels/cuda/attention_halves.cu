@@ -264,10 +264,10 @@ static __device__ __forceinline__ void softmax_step(float scale, struct tops &st
 #pragma unroll
     for (int row = 0; row < 2; row++) {
         float most = quad_max(fmaxf(top[row][0], top[row][1])) * scale;
-        bool moves = most > st.m[row] + leap;
 
-        shrink[row] = moves ? exp2_fast(st.m[row] - most) : 1.0f;
-        st.m[row] = moves ? most : st.m[row];
+        most = most > st.m[row] + leap ? most : st.m[row];
+        shrink[row] = exp2_fast(st.m[row] - most); /* one, if it stays */
+        st.m[row] = most;
     }
 #pragma unroll
     for (int i = 0; i < 64; i++) {
@@ -290,6 +290,11 @@ static __device__ __forceinline__ void operands_make(const float (&x)[64],
 }
 
 /* ---- a warpgroup's rows ------------------------------------------------------- */
+
+static __device__ __forceinline__ void slot_wait(const struct slot &s)
+{
+    barrier_wait(s.full, s.parity);
+}
 
 static __device__ __forceinline__ void slot_release(const struct slot &s)
 {
@@ -346,8 +351,8 @@ static __device__ __forceinline__ void rows_begin(const struct halves_view &a,
     struct slot q = slot_of(room, SLOT_Q, 0), k = slot_of(room, SLOT_K, 0);
     float x[64], shrink[2];
 
-    barrier_wait(q.full, 0);
-    barrier_wait(k.full, 0);
+    slot_wait(q);
+    slot_wait(k);
     products_begin();
     logits_put(q.at + group * (QUERIES * 128), k.at, x);
     products_commit();
@@ -357,6 +362,7 @@ static __device__ __forceinline__ void rows_begin(const struct halves_view &a,
     tops_clear(next);
     softmax_step(a.rows.scale, next, x, shrink);
     operands_make(x, p);
+    slot_wait(slot_of(room, SLOT_V, 0));
 }
 
 /* Past the last tile the loop multiplies that one's keys again, for nothing. */
@@ -390,10 +396,9 @@ static __device__ void attend_all(const struct halves_view &a, uint32_t room, in
         q = slot_of(room, SLOT_Q, item);
         k = slot_of(room, SLOT_K, tile + more);
         if (more && begins)
-            barrier_wait(q.full, q.parity);
+            slot_wait(q);
         if (more)
-            barrier_wait(k.full, k.parity);
-        barrier_wait(v.full, v.parity);
+            slot_wait(k);
         turn_wait(TURN + group);
         products_begin();
         logits_put(q.at + group * (QUERIES * 128), k.at, x);
@@ -409,6 +414,10 @@ static __device__ void attend_all(const struct halves_view &a, uint32_t room, in
         if (begins)
             tops_clear(next);
         softmax_step(a.rows.scale, next, x, shrink);
+        /* The next values are waited for here because the compiler moves the wait for
+         * this tile's sums up to the last branch: the powers must be before that. */
+        if (more)
+            slot_wait(slot_of(room, SLOT_V, tile + 1));
         products_wait<0>();
         slot_release(v);
         operands_make(x, p);
