@@ -1,5 +1,5 @@
-/* shared.cuh - shared memory: addresses in it, and copies to it that run by themselves
- */
+/* shared.cuh - shared memory: addresses in it, copies to it that run by themselves, and
+ * barriers of a part of a block */
 #ifndef KERNELS_CUDA_SHARED_CUH
 #define KERNELS_CUDA_SHARED_CUH
 
@@ -41,6 +41,13 @@ template <int LEFT>
 static __device__ __forceinline__ void copies_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
+}
+
+/* A barrier of `threads` of the block, whole warps; `id` from 1 to 15, and nobody else's.
+ */
+static __device__ __forceinline__ void part_sync(int id, int threads)
+{
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 #endif

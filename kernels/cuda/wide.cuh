@@ -206,22 +206,28 @@ static __device__ __forceinline__ float warp_top(float v)
     return __uint_as_float(__reduce_max_sync(0xffffffffu, __float_as_uint(v)));
 }
 
-/* The greatest of all threads, for each of ROWS values; none is negative. `room` must
- * not be written again before the barrier after the next. */
+/* The greatest of all threads with a threadIdx.y, for each of ROWS values; none is
+ * negative. They meet at a barrier between the two, and `room` must not be written again
+ * before the barrier after that. */
 template <int ROWS>
-static __device__ __forceinline__ void block_tops(float (&top)[ROWS],
-                                                  float (*room)[WARP])
+static __device__ __forceinline__ void tops_give(const float (&top)[ROWS],
+                                                 float (*room)[WARP])
 {
-    int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
-
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         float t = warp_top(top[r]);
 
-        if (lane == 0)
+        if (threadIdx.x % WARP == 0)
             room[r][threadIdx.x / WARP] = t;
     }
-    __syncthreads();
+}
+
+template <int ROWS>
+static __device__ __forceinline__ void tops_take(float (&top)[ROWS],
+                                                 const float (*room)[WARP])
+{
+    int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
+
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
         top[r] = warp_top(lane < warps ? room[r][lane] : 0.0f);

@@ -231,7 +231,9 @@ static __device__ __forceinline__ void pair_emit(const struct residual_work &a,
             v[r].v[i] = v[r].v[i] * times.v[i] + plus.v[i];
         top[r] = eight_top(v[r]);
     }
-    block_tops(top, room);
+    tops_give<ROWS>(top, room);
+    __syncthreads();
+    tops_take<ROWS>(top, room);
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         struct inverse by = inverse_of<false>(top[r]);
