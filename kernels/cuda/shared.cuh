@@ -43,7 +43,8 @@ static __device__ __forceinline__ void copies_wait(void)
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
 }
 
-/* A barrier of `threads` of the block, whole warps; `id` from 1 to 15, and nobody else's.
+/* A barrier of `threads` of the block, whole warps; `id` from 1 to 15, and nobody
+ * else's.
  */
 static __device__ __forceinline__ void part_sync(int id, int threads)
 {

@@ -207,8 +207,8 @@ static __device__ __forceinline__ float warp_top(float v)
 }
 
 /* The greatest of all threads with a threadIdx.y, for each of ROWS values; none is
- * negative. They meet at a barrier between the two, and `room` must not be written again
- * before the barrier after that. */
+ * negative. They meet at a barrier between the two, and `room` must not be written
+ * again before the barrier after that. */
 template <int ROWS>
 static __device__ __forceinline__ void tops_give(const float (&top)[ROWS],
                                                  float (*room)[WARP])
@@ -231,6 +231,52 @@ static __device__ __forceinline__ void tops_take(float (&top)[ROWS],
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
         top[r] = warp_top(lane < warps ? room[r][lane] : 0.0f);
+}
+
+/* ---- GELU ---------------------------------------------------------------------- */
+
+/*     gelu(x) = x / (1 + 2^z),  z = x (c0 + c1 x^2)
+ *
+ * One reciprocal serves two values: 1 / a = b / (a b). z is wrong by at most |z| 2^-23;
+ * beyond |z| = 30.5 a negative x gives the e4m3 code of -0 at any scale, so the error
+ * is at most 30.5 ln(2) 2^-23 + 2^-22 for the exponential and 2^-22 for the rest:
+ * 2^-18.2. From x = -7.5 on downwards the guess stays as it is there, -4e-18. */
+
+static __device__ __forceinline__ float exp2_guess(float z)
+{
+    float r;
+
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(z));
+    return r;
+}
+
+static __device__ __forceinline__ float inverse_guess(float v)
+{
+    float r;
+
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+    return r;
+}
+
+/* 1 + 2^z for an x that is at least -7.5. */
+static __device__ __forceinline__ float below(float x)
+{
+    const float c0 = -2.30220820f; /* -sqrt(8 / pi) log2(e) */
+    const float c1 = -0.10294324f; /* c0 * 0.044715 */
+
+    return 1.0f + exp2_guess(x * __fmaf_rn(c1, x * x, c0));
+}
+
+static __device__ __forceinline__ void gelu_guess(struct eight &e)
+{
+#pragma unroll
+    for (int i = 0; i < EIGHT; i += 2) {
+        float x = fmaxf(e.v[i], -7.5f), y = fmaxf(e.v[i + 1], -7.5f);
+        float a = below(x), b = below(y), r = inverse_guess(a * b);
+
+        e.v[i] = x * (r * b);
+        e.v[i + 1] = y * (r * a);
+    }
 }
 
 /* ---- launching ----------------------------------------------------------------- */

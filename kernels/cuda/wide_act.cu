@@ -1,4 +1,4 @@
-/* wide_act.cu - GELU of raw bf16 products to e4m3 rows
+/* wide_act.cu - GELU of raw bf16 products to e4m3 rows (to bf16: wide_rows.cu)
  *
  * What act_kernel in norm.cu does for ACT_GELU_TANH, which it works out in double: here
  * in fp32, with 2^-18 of relative error, and in double where that could matter.
@@ -10,15 +10,10 @@
  * one per row, are worked out in double as well. So codes and scales are those of
  * norm.cu.
  *
- *     gelu(x) = x / (1 + 2^z),  z = x (c0 + c1 x^2)
+ * How the guess is made says wide.cuh.
  *
- * One reciprocal serves two values: 1 / a = b / (a b). z is wrong by at most |z| 2^-23;
- * beyond |z| = 30.5 a negative x gives the code of -0 at any scale, so the error is at
- * most 30.5 ln(2) 2^-23 + 2^-22 for the exponential and 2^-22 for the rest: 2^-18.2.
- * From x = -7.5 on downwards the guess stays as it is there, -4e-18.
- *
- * A block's threads work as teams, a row each: while one waits at a barrier, for the few
- * values of its row that are worked out in double, the others go on. A thread has
+ * A block's threads work as teams, a row each: while one waits at a barrier, for the
+ * few values of its row that are worked out in double, the others go on. A thread has
  * columns 8 t .. 8 t + 7 of every part of a row. One team with two rows, or two with
  * one, have the same registers and shared memory:
  *
@@ -30,7 +25,7 @@
  * On an H200 one team takes 11,200 cycles for two rows of 13,824, of which issuing
  * takes 6,500; two teams have not run on a GPU yet.
  */
-#include "kernels/cuda/wide.cuh"
+#include "kernels/cuda/wide_rows.cuh"
 
 enum { STAGES = 2, MOST = 896 /* threads */ };
 
@@ -107,43 +102,6 @@ static __device__ __forceinline__ void vectors_put(const struct act_work &a,
 }
 
 /* ---- the function -------------------------------------------------------------- */
-
-static __device__ __forceinline__ float exp2_guess(float z)
-{
-    float r;
-
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(z));
-    return r;
-}
-
-static __device__ __forceinline__ float inverse_guess(float v)
-{
-    float r;
-
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
-    return r;
-}
-
-/* 1 + 2^z for an x that is at least -7.5. */
-static __device__ __forceinline__ float below(float x)
-{
-    const float c0 = -2.30220820f; /* -sqrt(8 / pi) log2(e) */
-    const float c1 = -0.10294324f; /* c0 * 0.044715 */
-
-    return 1.0f + exp2_guess(x * __fmaf_rn(c1, x * x, c0));
-}
-
-static __device__ __forceinline__ void gelu_guess(struct eight &e)
-{
-#pragma unroll
-    for (int i = 0; i < EIGHT; i += 2) {
-        float x = fmaxf(e.v[i], -7.5f), y = fmaxf(e.v[i + 1], -7.5f);
-        float a = below(x), b = below(y), r = inverse_guess(a * b);
-
-        e.v[i] = x * (r * b);
-        e.v[i + 1] = y * (r * a);
-    }
-}
 
 /* Value i of a thread's eight, in double. */
 static __device__ __noinline__ float gelu_exact(const uint4 *raw, float row,
@@ -235,8 +193,8 @@ static __device__ __forceinline__ void rows_guess(uint4 *stage, float *vectors,
 
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            v[r][k] = eight_finish(eight_of(*raw_at<RUNS>(stage, r, k)), row_scale[r], scale,
-                                   bias);
+            v[r][k] = eight_finish(eight_of(*raw_at<RUNS>(stage, r, k)), row_scale[r],
+                                   scale, bias);
             gelu_guess(v[r][k]);
             if (run_at(k) < cols)
                 top[r] = fmaxf(top[r], eight_top(v[r][k]));
@@ -311,8 +269,8 @@ static __global__ void __launch_bounds__(MOST, 1)
         team_sync<TEAMS>();
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            struct inverse by =
-                inverse_of<false>(__uint_as_float(greatest[team][odd][r]));
+            struct inverse by = inverse_of<false>(
+                __uint_as_float(greatest[team][odd][r]));
 
             if (at + r >= a.rows)
                 continue;
@@ -353,6 +311,8 @@ extern "C" bool act_wide_fits(const struct op_act *a, const struct launch_limits
 {
     int64_t cols = a->x->shape[1];
 
+    if (act_rows_fits(a, l))
+        return true;
     return a->act == ACT_GELU_TANH && !a->gated && a->x->dtype == DT_BF16 &&
            a->out->dtype == DT_E4M3 && cols % EIGHT == 0 && cols >= 1024 &&
            cols <= 2 * EIGHT * MOST && room_of(cols, 2) + 1024 <= l->shared &&
@@ -392,6 +352,8 @@ extern "C" cudaError_t act_wide_launch(const struct op_act *a,
                          a->x->pending.col_scale,
                          a->x->pending.bias};
 
+    if (act_rows_fits(a, l))
+        return act_rows_launch(a, stream);
     if (l->unproven && room_of(w.cols, 4) + 1024 <= l->shared)
         return teams_put<2, 1, 4>(w, l, stream);
     return teams_put<1, 2, 2>(w, l, stream);

@@ -93,8 +93,8 @@ static __global__ void __launch_bounds__(WARPS *WARP, 2)
         a.out_scale[row] = by.scale;
 #pragma unroll
     for (int i = 0; i < PACKS; i++)
-        ((uint2 *)(a.out + row * a.out_stride))[i * WARP + lane] =
-            eight_e4m3(eight_of(raw[i]), by);
+        ((uint2 *)(a.out + row * a.out_stride))[i * WARP + lane] = eight_e4m3(
+            eight_of(raw[i]), by);
 }
 
 /* ---- of codes ------------------------------------------------------------------ */
@@ -130,8 +130,8 @@ static __device__ __forceinline__ uint32_t two_again(uint32_t two, float scale,
 static __device__ __forceinline__ uint32_t four_again(uint32_t four, float scale,
                                                       const struct inverse &by)
 {
-    return two_again(four & 0xffffu, scale, by) |
-           two_again(four >> 16, scale, by) << 16;
+    return two_again(four & 0xffffu, scale, by) | two_again(four >> 16, scale, by)
+                                                      << 16;
 }
 
 template <int PACKS>
@@ -182,8 +182,7 @@ extern "C" bool gather_wide_fits(const struct op_gather *a,
 {
     int64_t d = a->out->shape[1], heads = 0;
     bool fits = a->n_add == 0 && a->n_parts <= LAUNCH_PARTS_MAX &&
-                wide_aligned(a->out, SIXTEEN) &&
-                (d == 20 * STEP || d == 6 * STEP) &&
+                wide_aligned(a->out, SIXTEEN) && (d == 20 * STEP || d == 6 * STEP) &&
                 a->out->shape[0] < (int64_t)1 << 31;
 
     for (int i = 0; fits && i < a->n_parts; i++) {

@@ -1,8 +1,8 @@
-/* wide_residual.cu - gate, residual, layer norm and e4m3 codes of a block's width
+/* wide_residual.cu - gate, residual, layer norm and e4m3 codes or bf16, a block's width
  *
  * What residual_kernel in norm.cu does, for an fp32 stream x and raw bf16 products y:
  *
- *     x += gate * y;  out = e4m3(layer_norm(x) * m + a)
+ *     x += gate * y;  out = e4m3(layer_norm(x) * m + a), or in bf16
  *
  * with m and a either weight and bias, or 1 + scale and shift. A block has rows that
  * follow each other, so that tables of frames change seldom; it takes two at a time. A
@@ -213,6 +213,24 @@ static __device__ __forceinline__ void pair_norm(const struct residual_work &a,
     }
 }
 
+/* The pair in bf16. */
+static __device__ __forceinline__ void pair_round(const struct residual_work &a,
+                                                  const struct some &s,
+                                                  const struct eight (&v)[ROWS])
+{
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        uint2 *to = (uint2 *)(a.out + (s.at + r) * a.out_stride * 2) + threadIdx.x;
+        uint4 all = eight_bf16(v[r]);
+
+        if (!has_row(s, r))
+            continue;
+        to[0] = make_uint2(all.x, all.y);
+        to[blockDim.x] = make_uint2(all.z, all.w);
+    }
+}
+
+template <bool CODES>
 static __device__ __forceinline__ void pair_emit(const struct residual_work &a,
                                                  const float *vectors,
                                                  const struct some &s,
@@ -230,6 +248,10 @@ static __device__ __forceinline__ void pair_emit(const struct residual_work &a,
         for (int i = 0; i < EIGHT; i++)
             v[r].v[i] = v[r].v[i] * times.v[i] + plus.v[i];
         top[r] = eight_top(v[r]);
+    }
+    if (!CODES) {
+        pair_round(a, s, v);
+        return;
     }
     tops_give<ROWS>(top, room);
     __syncthreads();
@@ -259,6 +281,7 @@ static __device__ __forceinline__ void scales_fetch(const struct residual_work &
         scale[r] = a.row_scale ? a.row_scale[min(row + r, a.rows - 1)] : 1.0f;
 }
 
+template <bool CODES>
 static __global__ void __launch_bounds__(MOST, 1)
     residual_wide_kernel(const __grid_constant__ struct residual_work a)
 {
@@ -297,7 +320,7 @@ static __global__ void __launch_bounds__(MOST, 1)
                 scales_fetch(a, at + ROWS, row_scale);
             }
             pair_norm(a, sums, v);
-            pair_emit(a, vectors, s, tops, v);
+            pair_emit<CODES>(a, vectors, s, tops, v);
         }
         at += ROWS;
         slot ^= 1;
@@ -333,15 +356,16 @@ extern "C" bool residual_wide_fits(const struct op_residual *a,
     int64_t d = a->x->shape[1], frames = 0;
 
     return a->out && a->x->dtype == DT_F32 && a->y->dtype == DT_BF16 &&
-           a->out->dtype == DT_E4M3 && n->kind == NORM_LAYER && n->act == ACT_NONE &&
-           !(n->weight && n->scale) && !(n->bias && n->shift) &&
-           d % (WARP * EIGHT) == 0 && d >= LEAST * EIGHT && d <= MOST * EIGHT &&
-           a->x->shape[0] < (int64_t)1 << 31 && room_of(d) + 2048 <= l->shared &&
-           wide_aligned(a->x, HALF) && wide_aligned(a->y, HALF) &&
-           wide_aligned(a->out, HALF) && vector_aligned(n->weight) &&
-           vector_aligned(n->bias) && table_fits(a->gate) && table_fits(n->scale) &&
-           table_fits(n->shift) && same_frames(a->gate, &frames) &&
-           same_frames(n->scale, &frames) && same_frames(n->shift, &frames);
+           (a->out->dtype == DT_E4M3 || (l->unproven && a->out->dtype == DT_BF16)) &&
+           n->kind == NORM_LAYER && n->act == ACT_NONE && !(n->weight && n->scale) &&
+           !(n->bias && n->shift) && d % (WARP * EIGHT) == 0 && d >= LEAST * EIGHT &&
+           d <= MOST * EIGHT && a->x->shape[0] < (int64_t)1 << 31 &&
+           room_of(d) + 2048 <= l->shared && wide_aligned(a->x, HALF) &&
+           wide_aligned(a->y, HALF) && wide_aligned(a->out, HALF) &&
+           vector_aligned(n->weight) && vector_aligned(n->bias) &&
+           table_fits(a->gate) && table_fits(n->scale) && table_fits(n->shift) &&
+           same_frames(a->gate, &frames) && same_frames(n->scale, &frames) &&
+           same_frames(n->shift, &frames);
 }
 
 static struct table table_of(const struct tensor *t)
@@ -394,11 +418,14 @@ extern "C" cudaError_t residual_wide_launch(const struct op_residual *a,
     size_t bytes = room_of(a->x->shape[1]);
     int pairs = (w.rows + ROWS - 1) / ROWS;
     unsigned blocks;
-    cudaError_t st = wide_grid(residual_wide_kernel, threads, bytes, pairs, l, &blocks);
+    void (*kernel)(struct residual_work) = a->out->dtype == DT_E4M3
+                                               ? residual_wide_kernel<true>
+                                               : residual_wide_kernel<false>;
+    cudaError_t st = wide_grid(kernel, threads, bytes, pairs, l, &blocks);
 
     if (st != cudaSuccess)
         return st;
     w.rows_per_block = (pairs + (int)blocks - 1) / (int)blocks * ROWS;
-    residual_wide_kernel<<<blocks, threads, bytes, stream>>>(w);
+    kernel<<<blocks, threads, bytes, stream>>>(w);
     return cudaGetLastError();
 }

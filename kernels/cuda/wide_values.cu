@@ -13,7 +13,7 @@
  * column c lies at g ^ c: the 16 threads that write the same channel of 16 columns meet
  * all banks once, and so do those that read two neighbouring pieces of a channel.
  */
-#include "kernels/cuda/wide.cuh"
+#include "kernels/cuda/wide_rows.cuh"
 
 enum { TOKENS = 128, WIDTH = 128, COLUMNS = WIDTH / EIGHT, WARPS = BLOCK / WARP };
 
@@ -180,7 +180,8 @@ extern "C" bool values_wide_fits(const struct op_values *a,
     bool fits = a->head_dim == WIDTH && a->y->dtype == DT_BF16 &&
                 wide_aligned(a->y, EIGHT);
 
-    (void)l;
+    if (values_rows_fits(a, l))
+        return true;
     for (int i = 0; fits && i < a->n_parts; i++) {
         const struct tensor *t = &a->parts[i].t;
 
@@ -195,7 +196,8 @@ extern "C" cudaError_t values_wide_launch(const struct op_values *a,
                                           const struct launch_limits *l,
                                           cudaStream_t stream)
 {
-    (void)l;
+    if (values_rows_fits(a, l))
+        return values_rows_launch(a, stream);
     for (int i = 0; i < a->n_parts; i++) {
         const struct tensor *t = &a->parts[i].t;
         struct values_work w = {(const __nv_bfloat16 *)a->y->data,

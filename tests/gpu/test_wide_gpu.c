@@ -94,7 +94,7 @@ static struct pair copy_of(struct both *b, const struct pair *p)
     return c;
 }
 
-static void residual_one(struct both *b, int i, int64_t s, int64_t d)
+static void residual_one(struct both *b, int i, int64_t s, int64_t d, enum dtype dt)
 {
     int64_t frames = i % 3 == 1 ? (s + 4) / 7 + 1 : 1;
     struct pair x = random2(b->r, DT_F32, s, d), x_old = copy_of(b, &x);
@@ -102,8 +102,7 @@ static void residual_one(struct both *b, int i, int64_t s, int64_t d)
     struct pair gate = random2(b->r, DT_F32, frames, d);
     struct pair times = random2(b->r, DT_F32, frames, d);
     struct pair plus = random2(b->r, DT_F32, frames, d);
-    struct pair out = poisoned2(b, DT_E4M3, s, d),
-                out_old = poisoned2(b, DT_E4M3, s, d);
+    struct pair out = poisoned2(b, dt, s, d), out_old = poisoned2(b, dt, s, d);
     struct norm n = {
         .kind = NORM_LAYER, .eps = 1e-6f, .first_token = 5, .tokens_per_frame = 7};
     struct op_residual host = {.x = &x.host, .y = &y.host, .out = &out.host, .norm = n};
@@ -132,7 +131,10 @@ static void residual_one(struct both *b, int i, int64_t s, int64_t d)
     old.out = &out_old.dev;
     ON_ALL(b, residual, &host, &dev, &old);
     compare_all(b, "wide residual: x", &x, &x_old, TOL_OP_F32);
-    compare_all(b, "wide residual: codes of the norm", &out, &out_old, 0.0);
+    if (dt == DT_BF16)
+        compare_all(b, "wide residual: norm in bf16", &out, &out_old, TOL_OP_BF16);
+    else
+        compare_all(b, "wide residual: codes of the norm", &out, &out_old, 0.0);
 }
 
 static void act_one(struct both *b, int i, int64_t s, int64_t d)
@@ -152,16 +154,55 @@ static void act_one(struct both *b, int i, int64_t s, int64_t d)
     compare_all(b, "wide act: codes", &out, &old, 0.0);
 }
 
-static void gather_one(struct both *b, int64_t s, int64_t d, int n_parts)
+/* bf16 of a GELU is rounded from a guess, so it need not have the bytes of before; a
+ * row has them whether it is one of many or the only one. */
+static void act_rounded(struct both *b, int i, int64_t s, int64_t d)
 {
-    struct pair out = poisoned2(b, DT_E4M3, s, d), old = poisoned2(b, DT_E4M3, s, d);
+    struct pair x = random2(b->r, DT_BF16, s, d), out = poisoned2(b, DT_BF16, s, d);
+    struct pair one = poisoned2(b, DT_BF16, 1, d);
+    struct err e = ERR_INIT;
+    struct tensor all, alone, last;
+
+    if (i % 3)
+        pair_pending(b->r, &x);
+    last = tensor_slice(&x.dev, 0, s - 1, 1);
+    if (!b->without_ref)
+        must(ops_act(
+                 b->r->ref, b->r->ref_q,
+                 &(struct op_act){.x = &x.host, .out = &out.host, .act = ACT_GELU_TANH},
+                 &e),
+             &e, "act on ref");
+    must(ops_act(b->r->gpu, b->r->gpu_q,
+                 &(struct op_act){.x = &x.dev, .out = &out.dev, .act = ACT_GELU_TANH},
+                 &e),
+         &e, "act on cuda");
+    must(ops_act(b->r->gpu, b->r->gpu_q,
+                 &(struct op_act){.x = &last, .out = &one.dev, .act = ACT_GELU_TANH},
+                 &e),
+         &e, "act of a row");
+    all = pair_fetch(b->r, &out);
+    alone = pair_fetch(b->r, &one);
+    if (!b->without_ref)
+        table_compare(b->r, "wide act: bf16", &out, TOL_OP_BF16);
+    table_row("wide act: other bytes of a row alone",
+              memcmp((char *)all.data + (size_t)((s - 1) * d) * 2, alone.data,
+                     (size_t)d * 2) != 0,
+              0.0);
+}
+
+static void gather_one(struct both *b, int i, int64_t s, int64_t d, int n_parts)
+{
+    static const enum dtype from[] = {DT_BF16, DT_E4M3, DT_BF16};
+    static const enum dtype into[] = {DT_E4M3, DT_E4M3, DT_BF16};
+    struct pair out = poisoned2(b, into[i % 3], s, d);
+    struct pair old = poisoned2(b, into[i % 3], s, d);
     struct head_part host[PARTS], dev[PARTS];
     struct op_gather args[3];
     int heads = (int)(d / DIM), at = 0;
 
     for (int p = 0; p < n_parts; p++) {
         int n = p + 1 < n_parts ? heads / n_parts : heads - at;
-        struct pair t = pair_random(b->r, DT_BF16, 3, SHAPE(s, n, DIM), 0, 0);
+        struct pair t = pair_random(b->r, from[i % 3], 3, SHAPE(s, n, DIM), 0, 0);
 
         host[p] = (struct head_part){at, n, t.host};
         dev[p] = (struct head_part){at, n, t.dev};
@@ -173,7 +214,8 @@ static void gather_one(struct both *b, int64_t s, int64_t d, int n_parts)
     args[1].out = &out.dev;
     args[2].out = &old.dev;
     ON_ALL(b, gather, &args[0], &args[1], &args[2]);
-    compare_all(b, "wide gather: codes", &out, &old, 0.0);
+    compare_all(b, i % 3 == 2 ? "wide gather: bf16" : "wide gather: codes", &out, &old,
+                0.0);
 }
 
 /* ---- heads, key sums, values ---------------------------------------------------- */
@@ -324,9 +366,10 @@ static void key_sum_one(struct both *b, int i, int64_t s, int64_t d, int64_t eve
     table_row("wide key_sum: other sums than before", (double)differ, 0.0);
 }
 
-static void values_one(struct both *b, int i, int64_t s, int64_t d)
+static void values_one(struct both *b, int i, int64_t s, int64_t d, enum dtype dt)
 {
     int64_t pad = (s + 127) / 128 * 128;
+    bool codes = dt == DT_E4M3;
     struct pair y = random2(b->r, DT_BF16, s, d);
     struct head_part list[3][2];
     struct pair part[2], old[2];
@@ -337,8 +380,10 @@ static void values_one(struct both *b, int i, int64_t s, int64_t d)
     for (int p = 0, at = 0; p < 2; p++) {
         int n = p ? (int)(d / DIM) - at : (int)(d / DIM) / 2;
 
-        part[p] = poisoned(b, DT_E4M3, 3, SHAPE(n, DIM, pad), 1, 128);
-        old[p] = poisoned(b, DT_E4M3, 3, SHAPE(n, DIM, pad), 1, 128);
+        part[p] = codes ? poisoned(b, dt, 3, SHAPE(n, DIM, pad), 1, 128)
+                        : poisoned(b, dt, 3, SHAPE(n, s, DIM), 0, 0);
+        old[p] = codes ? poisoned(b, dt, 3, SHAPE(n, DIM, pad), 1, 128)
+                       : poisoned(b, dt, 3, SHAPE(n, s, DIM), 0, 0);
         list[0][p] = (struct head_part){at, n, part[p].host};
         list[1][p] = (struct head_part){at, n, part[p].dev};
         list[2][p] = (struct head_part){at, n, old[p].dev};
@@ -348,19 +393,24 @@ static void values_one(struct both *b, int i, int64_t s, int64_t d)
         args[k] = (struct op_values){list[k], 2, k ? &y.dev : &y.host, DIM};
     ON_ALL(b, values, &args[0], &args[1], &args[2]);
     for (int p = 0; p < 2; p++)
-        compare_all(b, "wide values: codes", &part[p], &old[p], 0.0);
+        compare_all(b, codes ? "wide values: codes" : "wide values: bf16", &part[p],
+                    &old[p], codes ? 0.0 : TOL_OP_BF16);
 }
 
 /* ---- all ------------------------------------------------------------------------ */
 
 static void ops_all(struct both *b, int i, int64_t s, int64_t d, int64_t hidden)
 {
-    residual_one(b, i, s, d);
+    residual_one(b, i, s, d, DT_E4M3);
+    residual_one(b, i, s, d, DT_BF16);
     act_one(b, i, s, hidden);
-    gather_one(b, s, d, 1 + i % PARTS);
+    act_rounded(b, i, s, hidden);
+    gather_one(b, i, s, d, 1 + i / 3 % PARTS);
+    gather_one(b, i + 1, s, d, 1 + i % PARTS);
     heads_one(b, i, s, d);
     key_sum_one(b, i, s, d, i % 2 ? 16 : 3);
-    values_one(b, i, s, d);
+    values_one(b, i, s, d, DT_E4M3);
+    values_one(b, i, s, d, DT_BF16);
     pairs_clear(b->r);
 }
 
