@@ -42,6 +42,12 @@ cudaError_t linear_finish_launch(const struct tensor *y, const void *sums,
 cudaError_t linear_cast_launch(const struct tensor *dst, const struct tensor *src,
                                cudaStream_t stream);
 
+/* fp32 rows times bf16 weights, for what fits it; the same bytes of a row whatever
+ * number of rows there is. */
+bool linear_f32_fits(const struct op_linear *a, const struct launch_limits *l);
+cudaError_t linear_f32_launch(const struct op_linear *a, const struct launch_limits *l,
+                              cudaStream_t stream);
+
 /* At most LAUNCH_PARTS_MAX parts of keys. */
 cudaError_t attention_launch(const struct op_attention *a, cudaStream_t stream);
 

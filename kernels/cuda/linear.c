@@ -1,4 +1,4 @@
-/* linear.c - matrix products: cuBLASLt where it fits, the plain kernel elsewhere
+/* linear.c - matrix products: cuBLASLt where it fits, kernels of our own elsewhere
  *
  * What cuBLASLt is asked for (gemm.h) is the raw product of two factors of one type:
  * unit scales, fp32 sums (i32 of i8). A float factor of another type is first cast, in
@@ -251,7 +251,9 @@ enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,
         return ST_OK;
     }
     TRY(cuda_said(cudaSetDevice(c->device), "linear", e));
-    if (fits_blas(a))
+    if (linear_f32_fits(a, &c->limits))
+        TRY(cuda_said(linear_f32_launch(a, &c->limits, q->stream), "linear", e));
+    else if (fits_blas(a))
         TRY(blas_run(c, q, a, e));
     else
         TRY(cuda_said(

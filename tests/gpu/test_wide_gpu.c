@@ -1,4 +1,5 @@
-/* test_wide_gpu.c - the kernels for a block's shapes (kernels/cuda/wide.cuh)
+/* test_wide_gpu.c - the kernels for a block's shapes (kernels/cuda/wide.cuh), and the
+ * products around the blocks (linear_f32.cu)
  *
  * Each op against the reference, and byte for byte against the kernel that a backend
  * opened as OPS_SIMPLE takes for the same inputs: rows of both model sizes, numbers of
@@ -397,6 +398,59 @@ static void values_one(struct both *b, int i, int64_t s, int64_t d, enum dtype d
                     &old[p], codes ? 0.0 : TOL_OP_BF16);
 }
 
+/* ---- fp32 rows times bf16 weights ------------------------------------------------ */
+
+/* Rows first .. first + n of x alone give the bytes that they have among all. */
+static void rows_alone(struct both *b, const struct op_linear *all,
+                       const struct tensor *whole, int64_t first, int64_t n)
+{
+    struct pair y = poisoned2(b, DT_F32, n, all->y->shape[1]);
+    struct tensor x = tensor_slice(all->x, 0, first, n), got;
+    struct op_linear a = {.y = &y.dev, .x = &x, .w = all->w, .bias = all->bias};
+    struct err e = ERR_INIT;
+
+    must(ops_linear(b->r->gpu, b->r->gpu_q, &a, &e), &e, "linear of some rows");
+    got = pair_fetch(b->r, &y);
+    table_row("linear f32 x bf16: other bytes of rows alone",
+              memcmp((const float *)whole->data + first * whole->shape[1], got.data,
+                     (size_t)tensor_count(&got) * sizeof(float)) != 0,
+              0.0);
+}
+
+static void linear_one(struct both *b, int64_t s, int64_t k, int64_t d, bool bias)
+{
+    struct pair x = random2(b->r, DT_F32, s, k), w = random2(b->r, DT_BF16, d, k);
+    struct pair y = poisoned2(b, DT_F32, s, d);
+    struct pair plus = pair_random(b->r, DT_F32, 1, SHAPE(d), 0, 0);
+    struct op_linear host = {.y = &y.host, .x = &x.host, .w = &w.host};
+    struct op_linear dev = {.y = &y.dev, .x = &x.dev, .w = &w.dev};
+    struct tensor whole;
+    struct err e = ERR_INIT;
+
+    if (bias) {
+        host.bias = &plus.host;
+        dev.bias = &plus.dev;
+    }
+    must(ops_linear(b->r->ref, b->r->ref_q, &host, &e), &e, "linear on ref");
+    must(ops_linear(b->r->gpu, b->r->gpu_q, &dev, &e), &e, "linear on cuda");
+    whole = pair_fetch(b->r, &y);
+    table_compare(b->r, "linear f32 x bf16", &y, TOL_OP_F32);
+    rows_alone(b, &dev, &whole, 0, 1);
+    rows_alone(b, &dev, &whole, s / 2, s - s / 2);
+    pairs_clear(b->r);
+}
+
+static void linear_all(struct both *b)
+{
+    linear_one(b, 1, 256, 5120, true);
+    linear_one(b, 1, 5120, 1003, true);
+    linear_one(b, 7, 1536, 4100, false);
+    linear_one(b, 25, 5120, 640, true);
+    linear_one(b, 300, 5120, 64, true);
+    linear_one(b, 131, 1536, 70, false);
+    linear_one(b, 20, 13824, 48, true);
+}
+
 /* ---- all ------------------------------------------------------------------------ */
 
 static void ops_all(struct both *b, int i, int64_t s, int64_t d, int64_t hidden)
@@ -452,6 +506,7 @@ void wide_all(struct rig *r)
     both_open(&b, r);
     for (int i = 0; i < 12; i++)
         ops_all(&b, i, rows[i % 4], widths[i / 4 % 2], hidden[i / 4 % 2]);
+    linear_all(&b);
     b.without_ref = true;
     for (int i = 1; i < 4; i++)
         ops_all(&b, i, 4099, widths[i % 2], hidden[i % 2]);
