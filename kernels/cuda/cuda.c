@@ -452,7 +452,6 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     c->arch = prop.major * 10 + prop.minor;
     c->hopper = prop.major == 9 &&
                 (opt->kernels == OPS_PROVEN || opt->kernels == OPS_ALL);
-    c->unproven = opt->kernels == OPS_ALL;
     c->mma = prop.major >= 8 && opt->kernels != OPS_SIMPLE;
     device_name(&prop.uuid, c->name);
     c->table = cuda_backend;

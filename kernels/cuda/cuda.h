@@ -31,10 +31,9 @@ struct cuda {
     enum status (*look)(void *self, struct err *e); /* stream.h; NULL: none */
     void *look_self;
     int device;
-    bool hopper;   /* compute capability 9.0, and its kernels are wanted */
-    bool unproven; /* so are kernels that have still to pass the tests */
-    int units;     /* multiprocessors */
-    bool mma;      /* 8.0 and later */
+    bool hopper; /* compute capability 9.0, and its kernels are wanted */
+    int units;   /* multiprocessors */
+    bool mma;    /* 8.0 and later */
     struct launch_limits limits;
     cublasLtHandle_t blas;
     int arch; /* compute capability, major * 10 + minor */

@@ -37,6 +37,14 @@ struct both {
         must(ops_queue_wait((b)->proven, (b)->queue, &e_), &e_, "wait");          \
     } while (0)
 
+/* One on the GPU alone. */
+#define ON_GPU(r, op, dev)                                                      \
+    do {                                                                        \
+        struct err e_ = ERR_INIT;                                               \
+                                                                                \
+        must(ops_##op((r)->gpu, (r)->gpu_q, dev, &e_), &e_, #op " on the gpu"); \
+    } while (0)
+
 static int64_t scales_differing(const struct tensor *a, const struct tensor *b)
 {
     int64_t n = a->scales.kind == SCALE_NONE ? 0
@@ -159,32 +167,27 @@ static void act_one(struct both *b, int i, int64_t s, int64_t d)
  * row has them whether it is one of many or the only one. */
 static void act_rounded(struct both *b, int i, int64_t s, int64_t d)
 {
-    struct pair x = random2(b->r, DT_BF16, s, d), out = poisoned2(b, DT_BF16, s, d);
+    struct rig *r = b->r;
+    struct pair x = random2(r, DT_BF16, s, d), out = poisoned2(b, DT_BF16, s, d);
     struct pair one = poisoned2(b, DT_BF16, 1, d);
-    struct err e = ERR_INIT;
+    struct op_act host = {.x = &x.host, .out = &out.host, .act = ACT_GELU_TANH};
+    struct op_act dev = {.x = &x.dev, .out = &out.dev, .act = ACT_GELU_TANH};
     struct tensor all, alone, last;
 
     if (i % 3)
-        pair_pending(b->r, &x);
+        pair_pending(r, &x);
+    if (b->without_ref)
+        ON_GPU(r, act, &dev);
+    else
+        BOTH(r, act, &host, &dev);
     last = tensor_slice(&x.dev, 0, s - 1, 1);
+    dev.x = &last;
+    dev.out = &one.dev;
+    ON_GPU(r, act, &dev);
+    all = pair_fetch(r, &out);
+    alone = pair_fetch(r, &one);
     if (!b->without_ref)
-        must(ops_act(
-                 b->r->ref, b->r->ref_q,
-                 &(struct op_act){.x = &x.host, .out = &out.host, .act = ACT_GELU_TANH},
-                 &e),
-             &e, "act on ref");
-    must(ops_act(b->r->gpu, b->r->gpu_q,
-                 &(struct op_act){.x = &x.dev, .out = &out.dev, .act = ACT_GELU_TANH},
-                 &e),
-         &e, "act on cuda");
-    must(ops_act(b->r->gpu, b->r->gpu_q,
-                 &(struct op_act){.x = &last, .out = &one.dev, .act = ACT_GELU_TANH},
-                 &e),
-         &e, "act of a row");
-    all = pair_fetch(b->r, &out);
-    alone = pair_fetch(b->r, &one);
-    if (!b->without_ref)
-        table_compare(b->r, "wide act: bf16", &out, TOL_OP_BF16);
+        table_compare(r, "wide act: bf16", &out, TOL_OP_BF16);
     table_row("wide act: other bytes of a row alone",
               memcmp((char *)all.data + (size_t)((s - 1) * d) * 2, alone.data,
                      (size_t)d * 2) != 0,
@@ -407,9 +410,8 @@ static void rows_alone(struct both *b, const struct op_linear *all,
     struct pair y = poisoned2(b, DT_F32, n, all->y->shape[1]);
     struct tensor x = tensor_slice(all->x, 0, first, n), got;
     struct op_linear a = {.y = &y.dev, .x = &x, .w = all->w, .bias = all->bias};
-    struct err e = ERR_INIT;
 
-    must(ops_linear(b->r->gpu, b->r->gpu_q, &a, &e), &e, "linear of some rows");
+    ON_GPU(b->r, linear, &a);
     got = pair_fetch(b->r, &y);
     table_row("linear f32 x bf16: other bytes of rows alone",
               memcmp((const float *)whole->data + first * whole->shape[1], got.data,
@@ -425,14 +427,12 @@ static void linear_one(struct both *b, int64_t s, int64_t k, int64_t d, bool bia
     struct op_linear host = {.y = &y.host, .x = &x.host, .w = &w.host};
     struct op_linear dev = {.y = &y.dev, .x = &x.dev, .w = &w.dev};
     struct tensor whole;
-    struct err e = ERR_INIT;
 
     if (bias) {
         host.bias = &plus.host;
         dev.bias = &plus.dev;
     }
-    must(ops_linear(b->r->ref, b->r->ref_q, &host, &e), &e, "linear on ref");
-    must(ops_linear(b->r->gpu, b->r->gpu_q, &dev, &e), &e, "linear on cuda");
+    BOTH(b->r, linear, &host, &dev);
     whole = pair_fetch(b->r, &y);
     table_compare(b->r, "linear f32 x bf16", &y, TOL_OP_F32);
     rows_alone(b, &dev, &whole, 0, 1);
@@ -494,6 +494,8 @@ void wide_small(struct rig *r)
     for (int i = 0; i < 3; i++)
         ops_all(&b, i + 1, rows[i], 1536, 2048);
     ops_all(&b, 1, 5, 5120, 13824);
+    linear_one(&b, 6, 512, 70, true);
+    linear_one(&b, 130, 512, 70, true);
     both_close(&b);
 }
 
