@@ -169,7 +169,8 @@ part_sanitize()
 generate()
 {
     timeout -k 5 "$(within 60)" "$bin/framefleet" generate --model "$work/model" \
-        --backend "$1" --precision "$2" --output "$work/$1-$2.y4m" --save_latents "$work/$1-$2.h5" \
+        --backend "$1" --precision "$2" --output "$work/$1-$2.y4m" \
+        --save_latents "$work/$1-$2.h5" \
         --prompt "a small boat on a calm lake at sunrise" --size 128x128 \
         --num_frames 17 --inference_steps 8 --seed 7
 }
