@@ -45,7 +45,7 @@ figure_up()
 table_print()
 {
     printf '\n%-58s %12s %10s %10s\n' "what" "found" "limit/goal" "others"
-    cat "$table"
+    sed "s/ *$//" "$table"
     ! grep -q 'FAILED$' "$table"
 }
 
