@@ -124,7 +124,7 @@ part_load()
 
 # Small cases by kernels (`test_…_gpu --small`); only those of `linear` share no memory.
 small=(ops:linear ops:rows ops:heads ops:odds ops:plain ops:portable ops:hopper
-    ops:fours ops:wide vae:conv vae:portable vae:rows)
+    ops:fours ops:wide ops:new_matrix ops:new_wide vae:conv vae:portable vae:rows)
 
 # sanitized GPU TOOL PROGRAM PART: its exit code behind its log
 sanitized()

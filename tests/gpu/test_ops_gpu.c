@@ -651,8 +651,9 @@ static const struct small_part parts[] = {
     {"linear", OPS_PROVEN, linear_small}, {"rows", OPS_SIMPLE, rows_small},
     {"heads", OPS_SIMPLE, heads_small},   {"odds", OPS_SIMPLE, odds_small},
     {"plain", OPS_SIMPLE, plain_small},   {"portable", OPS_PORTABLE, matrix_small},
-    {"hopper", OPS_PROVEN, matrix_small}, {"fours", OPS_ALL, fours_small},
-    {"wide", OPS_ALL, wide_small},
+    {"hopper", OPS_PROVEN, matrix_small}, {"fours", OPS_PROVEN, fours_small},
+    {"wide", OPS_PROVEN, wide_small},     {"new_matrix", OPS_ALL, matrix_small},
+    {"new_wide", OPS_ALL, wide_small},
 };
 
 /* ---- all ------------------------------------------------------------------------- */
