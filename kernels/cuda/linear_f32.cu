@@ -16,11 +16,9 @@
  *     many: block      128 rows by 64 columns, 8 of the depth at a time, turned so that
  *                      a thread reads neighbours, in two buffers
  */
-#include "kernels/cuda/device.cuh"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/wide.cuh"
 
 enum {
-    EIGHT = 8,   /* of the depth that a thread fetches at once */
     OUTS = 2,    /* of a warp at a time */
     FEW = 16,    /* rows that warps do, at most */
     AT_ONCE = 4, /* of these */
@@ -38,23 +36,6 @@ struct f32_work {
     int64_t y_stride, x_stride, w_stride;
     int rows, cols, depth;
 };
-
-struct weights {
-    float v[EIGHT];
-};
-
-static __device__ __forceinline__ struct weights weights_of(const uint4 &from)
-{
-    const uint32_t word[4] = {from.x, from.y, from.z, from.w};
-    struct weights r;
-
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        r.v[2 * i] = __uint_as_float(word[i] << 16);
-        r.v[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000u);
-    }
-    return r;
-}
 
 /* ---- few rows ------------------------------------------------------------------ */
 
@@ -94,11 +75,11 @@ static __device__ __forceinline__ void segment_sum(const struct f32_work &a,
                                lane * segment);
 #pragma unroll 4
     for (int i = 0; i < segment / EIGHT; i++) {
-        struct weights v[OUTS];
+        struct eight v[OUTS];
 
 #pragma unroll
         for (int o = 0; o < OUTS; o++)
-            v[o] = weights_of(w[o][i]);
+            v[o] = eight_of(w[o][i]);
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
             const float4 *at = (const float4 *)(x + r * WARP * (segment + SPACE) +
@@ -186,7 +167,7 @@ static __device__ __forceinline__ void tile_put(struct tile *to,
                                                 const struct fetched &f)
 {
     int t = threadIdx.x, k = t % 2 * 4;
-    struct weights w = weights_of(f.w);
+    struct eight w = eight_of(f.w);
 
     to->x[k][t / 2] = f.x.x;
     to->x[k + 1][t / 2] = f.x.y;
