@@ -29,6 +29,7 @@ static const struct attention_case cases[] = {
     {1, {200}, {1}, DT_BF16, false, false},
     {4, {300}, {127}, DT_E4M3, false, false},
     {1, {260}, {3000}, DT_E4M3, false, false},
+    {2, {130, 1, 127}, {2048, 77}, DT_F32, true, true},
     {2, {500}, {640, 204}, DT_BF16, false, true},
 };
 
@@ -185,6 +186,7 @@ void attention_edges_all(struct rig *r)
         {40, {3000}, {512}, DT_BF16, false, true},
         {40, {3000}, {100}, DT_E4M3, false, true},
         {13, {3000}, {256, 130}, DT_BF16, false, false},
+        {13, {3000}, {1800, 300}, DT_BF16, false, true},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
