@@ -3,19 +3,21 @@
 #
 #     quality.sh BIN MODEL FIRST COUNT [FLAG...]
 #
-# BIN is the folder with framefleet and demo_world, FLAGs go to `framefleet generate`. One
-# launch makes all videos. Prints a line per video and the shares that are right last.
-# From the environment:
+# BIN is the folder with framefleet and demo_world, FLAGs go to `framefleet generate`. A
+# launch makes many videos. Prints a line per video and the shares that are right last;
+# fails when a video is missing, after judging the others. From the environment:
 #
-#     GPUS=N           N launches at once, a GPU each; without it one launch
+#     LAUNCHES=N       so many launches at once, which share the videos (1)
+#     GPUS=N           and take turns with so many GPUs; LAUNCHES counts per GPU then
 #     BACKEND=cuda     what they run on, cpu unless said
 #     FROM=FRAME       judge from that frame on, for the end of a long video
 #     KEEP=FOLDER      keep videos and latents there
+#     SOFAR=FILE       where to say every few seconds what is right so far
 #     CAPTIONS=FILE    lines FIRST to FIRST + COUNT - 1 (from 0) instead of held-out captions
 set -euo pipefail
 bin=$(realpath "$1") model=$(realpath "$2") first=$3 count=$4
 shift 4
-parts=${GPUS:-1}
+parts=$((${GPUS:-1} * ${LAUNCHES:-1}))
 work=${KEEP:-$(mktemp -d)}
 [ -n "${KEEP:-}" ] || trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"
@@ -31,6 +33,9 @@ awk -v d="$work" -v first="$first" '{ n = NR - 1 + first
     printf "\"save_latents\": \"%s/%d.h5\"}\n", d, n }' "$work/captions" >"$work/jobs"
 awk -v d="$work" -v first="$first" '{ printf "%s/%d.y4m\t%s\n", d, NR - 1 + first, $0 }' \
     "$work/captions" >"$work/list"
+while IFS=$'\t' read -r video _; do
+    rm -f "$video"
+done <"$work/list"
 
 # generate PART FLAG...: every job whose number leaves PART
 generate()
@@ -42,19 +47,30 @@ generate()
     "$bin/framefleet" generate --job "$work/jobs.$part.json" --model "$model" \
         --backend "${BACKEND:-cpu}" --negative_prompt "" --size 128x128 \
         --num_frames 17 --fps 16 --shift 3 --guidance_scale 4 --force "$@" \
-        >"$work/log.$part" 2>&1 || { tail -5 "$work/log.$part"; return 1; }
+        >"$work/log.$part" 2>&1 || tail -5 "$work/log.$part" >&2
 }
 
-running=()
+# judge: of the videos that are there; a video has its name only when it is whole
+judge()
+{
+    while IFS=$'\t' read -r video caption; do
+        [ ! -f "$video" ] || printf '%s\t%s\n' "$video" "$caption"
+    done <"$work/list" >"$work/made"
+    [ ! -s "$work/made" ] || "$bin/demo_world" judge_all "$work/made" ${FROM:+"$FROM"}
+}
+
 for ((k = 0; k < parts; k++)); do
     if [ -n "${GPUS:-}" ]; then
-        CUDA_VISIBLE_DEVICES=$k generate $k "$@" &
+        CUDA_VISIBLE_DEVICES=$((k % GPUS)) generate $k "$@" &
     else
         generate $k "$@" &
     fi
-    running+=($!)
 done
-for one in "${running[@]}"; do
-    wait "$one"
+while [ -n "${SOFAR:-}" ] && [ -n "$(jobs -r)" ]; do
+    sleep 5
+    judge >"$work/sofar"
+    cp "$work/sofar" "$SOFAR"
 done
-"$bin/demo_world" judge_all "$work/list" ${FROM:+"$FROM"}
+wait
+judge
+[ "$(wc -l <"$work/made")" = "$(wc -l <"$work/list")" ]

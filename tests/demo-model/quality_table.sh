@@ -1,22 +1,38 @@
 #!/usr/bin/env bash
-# quality_table.sh - what precision, sampler and steps cost: prints docs/quality.md
+# quality_table.sh - what precision, sampler and steps cost: a table for docs/quality.md
 #
-#     quality_table.sh BIN MODEL WORK FIRST COUNT [PART/PARTS]
+#     quality_table.sh BIN MODEL WORK FIRST COUNT
 #
-# For every sampler and number of steps makes videos of COUNT held-out captions from FIRST
-# on in every precision, has them judged, and compares latents with those of fp32: cosine,
-# relative L2 and PSNR, means over the captions. Rows are kept in WORK, so that a run that
-# was stopped goes on, and the table is printed last. With PART/PARTS (from 0) it makes
-# only that share of the rows, to be done elsewhere; a run without prints them all.
-# GPUS and BACKEND are those of quality.sh; PRECISIONS, SAMPLERS and STEPS shorten it.
+# For every sampler, number of steps and precision makes videos of COUNT held-out captions
+# from FIRST on, has them judged, and compares latents with those of fp32: cosine, relative
+# L2 and PSNR, means over the captions. Rows are kept in WORK, so that a run that was
+# stopped goes on. What is judged is said on standard error at once; the table is printed
+# last. From the environment:
+#
+#     LAUNCHES=N, GPUS=N   rows made at once (1), per GPU, as quality.sh has them
+#     BACKEND=cuda         what they run on, cpu unless said
+#     PRECISIONS, SAMPLERS, STEPS   what to make, instead of all
+#     FLAGS                go to `framefleet generate`
 set -euo pipefail
 here=$(dirname "$0")
-bin=$1 model=$2 work=$3 first=$4 count=$5 share=${6:-0/1}
 precisions=${PRECISIONS:-fp32 bf16 fp8 int8}
 samplers=${SAMPLERS:-unipc dpm++ euler}
 steps=${STEPS:-10 20 30 50}
 [[ $precisions == fp32* ]] || precisions="fp32 $precisions"
-mkdir -p "$work"
+
+# row_make SAMPLER STEPS PRECISION: videos, and what the judge finds in them, once
+row_make()
+{
+    local name=$work/$1-$2-$3
+
+    [ ! -s "$name.judged" ] || return 0
+    # shellcheck disable=SC2086
+    KEEP=$name LAUNCHES=1 GPUS='' "$here/quality.sh" "$bin" "$model" "$first" "$count" \
+        --sampler "$1" --inference_steps "$2" --precision "$3" ${FLAGS:-} >"$name.log" ||
+        return 0
+    tail -1 "$name.log" >"$name.judged"
+    echo "$1, $2 steps, $3: $(cat "$name.judged")" >&2
+}
 
 # compared FOLDER REFERENCE: means of cosine, relative L2 and PSNR over all latents
 compared()
@@ -32,53 +48,61 @@ compared()
                 else printf "%.6f | %.3g | %.1f", c / n, l2 / n, p / (n - same) }'
 }
 
-# row SAMPLER STEPS PRECISION: made once
-row()
+# row_print SAMPLER STEPS PRECISION: nothing where it has not been made
+row_print()
 {
-    local stem=$work/$1-$2 name=$work/$1-$2-$3 line
+    local name=$work/$1-$2-$3 reference=$work/$1-$2-fp32 line far="| |"
 
-    [ ! -s "$name.row" ] || return 0
-    KEEP=$name "$here/quality.sh" "$bin" "$model" "$first" "$count" --sampler "$1" \
-        --inference_steps "$2" --precision "$3" >"$name.log"
-    line=$(tail -1 "$name.log" | awk '{
-        for (i = 1; i < NF; i++) v[$i] = $(i + 1)
+    [ -s "$name.judged" ] || return 0
+    if [ -s "$reference.judged" ]; then
+        [ -s "$name.far" ] || compared "$name" "$reference" >"$name.far"
+        far=$(cat "$name.far")
+    fi
+    line=$(awk '{ for (i = 1; i < NF; i++) v[$i] = $(i + 1)
         printf "%.1f | %.1f | %.1f | %.1f | %.1f | %.1f", v["background"], v["colour"],
-            v["form"], v["size"], v["motion"], v["speed"] }')
-    echo "| $3 | $1 | $2 | $line | $(compared "$name" "$stem-fp32") |" >"$name.row.new"
-    mv "$name.row.new" "$name.row"
+            v["form"], v["size"], v["motion"], v["speed"] }' "$name.judged")
+    echo "| $3 | $1 | $2 | $line | $far |"
 }
 
-n=0
-for sampler in $samplers; do
-    for count_of_steps in $steps; do
-        # one further per sampler: long runs are spread over the parts
-        if [ $(((n + n / $(wc -w <<<"$steps")) % ${share#*/})) = "${share%/*}" ]; then
-            for precision in $precisions; do
-                row "$sampler" "$count_of_steps" "$precision"
+# every SAMPLER STEPS PRECISION on a line, what all are compared with and long ones first
+rows()
+{
+    local precision sampler n
+
+    for precision in $precisions; do
+        for n in $(tr ' ' '\n' <<<"$steps" | sort -rn); do
+            for sampler in $samplers; do
+                echo "$sampler $n $precision"
             done
-        fi
-        n=$((n + 1))
+        done
     done
-done
+}
+
+# One row, for xargs below: its slot says which GPU it has.
+if [ "$1" = row ]; then
+    [ -z "${GPUS:-}" ] || export CUDA_VISIBLE_DEVICES=$((SLOT % GPUS))
+    bin=$2 model=$3 work=$4 first=$5 count=$6
+    row_make "${@:7}"
+    exit
+fi
+
+bin=$1 model=$2 work=$3 first=$4 count=$5
+mkdir -p "$work"
+rows | xargs -L 1 -P $((${GPUS:-1} * ${LAUNCHES:-1})) --process-slot-var=SLOT \
+    "$0" row "$bin" "$model" "$work" "$first" "$count"
 
 cat <<END
-# Quality
-
-What precision, sampler and number of steps cost, on the trained demonstration model:
 \`tests/demo-model/quality_table.sh BIN MODEL WORK $first $count\` on the ${BACKEND:-cpu}
-backend. Each row is $count videos of held-out captions (from number $first on), 17 frames of
-128x128, guidance 4, shift 3. Percentages are what the judge, which has learned nothing
-(\`tests/demo-model/judge.h\`), finds as the caption says, for every shape in it. Latents
-are compared with those of fp32 with the same sampler and steps: means over the videos.
+backend: each row is $count videos of held-out captions (from number $first on). Latents are
+compared with those of fp32 with the same sampler and steps: means over the videos.
 
+| precision | sampler | steps | background % | colour % | form % | size % | motion % | speed % | cosine | relative L2 | PSNR dB |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 END
-echo "| precision | sampler | steps | background % | colour % | form % | size % | motion % \
-| speed % | cosine | relative L2 | PSNR dB |"
-echo "|---|---|---|---|---|---|---|---|---|---|---|---|"
 for precision in $precisions; do
     for sampler in $samplers; do
-        for count_of_steps in $steps; do
-            cat "$work/$sampler-$count_of_steps-$precision.row" 2>/dev/null || true
+        for n in $steps; do
+            row_print "$sampler" "$n" "$precision"
         done
     done
 done

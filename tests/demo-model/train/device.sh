@@ -2,15 +2,20 @@
 # device.sh - train and judge on a machine with GPUs that is there for minutes
 #
 #     device.sh train STATE OUT [SECONDS]    build the program, train, pack the model
-#     device.sh judge STATE OUT [COUNT]      videos of COUNT held-out captions, judged
-#     device.sh table STATE OUT [COUNT]      the rows of docs/quality.md
+#     device.sh judge STATE OUT [COUNT]      videos of COUNT held-out captions (200), judged
+#     device.sh long STATE OUT [COUNT]       long videos of COUNT captions (40), judged
+#     device.sh table STATE OUT [COUNT]      the rows of docs/quality.md, of COUNT captions (20)
 #
 # Every part uses all GPUs. `train` takes SECONDS at most (540), ends with exit code 75
 # when the training needs another call, and leaves model.tar.* in OUT, cut into pieces of
-# 15 MiB (cat model.tar.* | tar x), whatever has been reached. `judge` and `table` take
-# the model of STATE or, where there is none, that of tests/demo-model/trained. BACKEND=cpu
-# tries this script without GPUs, BIN=FOLDER takes programs from there, FLAGS go to
-# train.py.
+# 15 MiB (cat model.tar.* | tar x), whatever has been reached. The others build the program
+# where it is not there, and take the model of STATE or, where there is none, that of
+# tests/demo-model/trained. A small model's time on a GPU goes into starting kernels, so
+# they make LAUNCHES videos or rows at once on each (8). Cut off, they leave in OUT what was
+# judged until then (judge.sofar, long.sofar, table.rows).
+#
+# BACKEND=cpu tries this script without GPUs, BIN=FOLDER takes programs from there, FLAGS
+# go to train.py, or to `framefleet generate`.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../../.."
@@ -61,47 +66,55 @@ train()
 }
 
 export LD_LIBRARY_PATH="$PWD/.prefix/lib:${LD_LIBRARY_PATH:-}"
-export GPUS=$gpus BACKEND=$backend
 model=$state/model
 [ -f "$model/config.json" ] || model=tests/demo-model/trained
 quality=tests/demo-model/quality.sh
 
+# What `judge`, `long` and `table` need: the program, and how many launches there may be
+ready()
+{
+    if [ ! -x "$bin/demo_world" ] || [ ! -x "$bin/framefleet" ]; then
+        program_build >"$out/build.log" 2>&1 || { tail -5 "$out/build.log"; exit 1; }
+        echo "built in $((SECONDS - began)) s"
+    fi
+    export BACKEND=$backend LAUNCHES=${LAUNCHES:-8}
+    [ "$backend" = cpu ] || export GPUS=$gpus
+}
+
+# judged NAME FIRST COUNT FLAG...: NAME.log in OUT, and a line
+judged()
+{
+    local name=$1 from=$SECONDS
+    shift
+
+    # shellcheck disable=SC2086
+    SOFAR=$out/$name.sofar KEEP=$state/$name $quality "$bin" "$model" "$@" ${FLAGS:-} \
+        >"$out/$name.log" || echo "videos are missing"
+    rm -f "$out/$name.sofar"
+    echo "$name: $(tail -1 "$out/$name.log") ($((SECONDS - from)) s)"
+}
+
 judge()
 {
-    local count=${1:-200}
+    ready
+    judged judge 0 "${1:-200}"
+    (cd "$state/judge" && tar -czf - ./[0-3].y4m) >"$out/samples.tar.gz"
+}
 
-    for scale in 4 2.5 6; do
-        echo "== guidance $scale"
-        KEEP=$state/judge-$scale $quality "$bin" "$model" 0 "$count" \
-            --guidance_scale $scale >"$out/judge-$scale.log" || true
-        tail -1 "$out/judge-$scale.log"
-        count=$(((count + 1) / 2))
-    done
-    for overlap in 9 5; do
-        echo "== four segments that share $overlap frames, judged from the last one on"
-        FROM=$((17 + 2 * (17 - overlap))) KEEP=$state/long-$overlap $quality "$bin" \
-            "$model" 200 "$count" --num_frames $((17 + 3 * (17 - overlap))) \
-            --model_kind df --base_num_frames 17 --overlap_history $overlap \
-            --addnoise_condition 20 \
-            >"$out/long-$overlap.log" || true
-        tail -1 "$out/long-$overlap.log"
-    done
-    tar -C "$state/judge-4" -czf "$out/samples.tar.gz" $(cd "$state/judge-4" && ls ./*.y4m |
-        sed -n 1,4p)
+# Four segments, judged from the last one on
+long()
+{
+    ready
+    FROM=33 judged long 200 "${1:-40}" --num_frames 41 --model_kind df \
+        --base_num_frames 17 --overlap_history 9 --addnoise_condition 20
 }
 
 table()
 {
-    local count=${1:-40} k
-
-    unset GPUS # a launch has one GPU; parts of the table run beside one another
-    for ((k = 0; k < gpus; k++)); do
-        CUDA_VISIBLE_DEVICES=$k tests/demo-model/quality_table.sh "$bin" "$model" \
-            "$state/table" 0 "$count" "$k/$gpus" >/dev/null &
-    done
-    wait
-    tests/demo-model/quality_table.sh "$bin" "$model" "$state/table" 0 "$count" |
-        tee "$out/quality.md"
+    ready
+    tests/demo-model/quality_table.sh "$bin" "$model" "$state/table" 0 "${1:-20}" \
+        2>"$out/table.rows" >"$out/quality.md"
+    cat "$out/quality.md"
 }
 
 "$part" "${@:4}"
