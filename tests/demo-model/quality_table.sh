@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# quality_table.sh - what precision, sampler and steps cost: a table for docs/quality.md
+# quality_table.sh - the section of docs/quality.md on precision, sampler and steps
 #
 #     quality_table.sh BIN MODEL WORK FIRST COUNT
 #
@@ -92,6 +92,8 @@ rows | xargs -L 1 -P $((${GPUS:-1} * ${LAUNCHES:-1})) --process-slot-var=SLOT \
     "$0" row "$bin" "$model" "$work" "$first" "$count"
 
 cat <<END
+## Precision, sampler and steps
+
 \`tests/demo-model/quality_table.sh BIN MODEL WORK $first $count\` on the ${BACKEND:-cpu}
 backend: each row is $count videos of held-out captions (from number $first on). Latents are
 compared with those of fp32 with the same sampler and steps: means over the videos.

@@ -12,7 +12,7 @@
 # where it is not there, and take the model of STATE or, where there is none, that of
 # tests/demo-model/trained. A small model's time on a GPU goes into starting kernels, so
 # they make LAUNCHES videos or rows at once on each (8). Cut off, they leave in OUT what was
-# judged until then (judge.sofar, long.sofar, table.rows).
+# judged until then (judge.sofar, long-*.sofar, table.rows).
 #
 # BACKEND=cpu tries this script without GPUs, BIN=FOLDER takes programs from there, FLAGS
 # go to train.py, or to `framefleet generate`.
@@ -81,7 +81,7 @@ ready()
     [ "$backend" = cpu ] || export GPUS=$gpus
 }
 
-# judged NAME FIRST COUNT FLAG...: NAME.log in OUT, and a line
+# judged NAME FIRST COUNT FLAG...: NAME.log in OUT, a line, and a row for docs/quality.md
 judged()
 {
     local name=$1 from=$SECONDS
@@ -92,6 +92,10 @@ judged()
         >"$out/$name.log" || echo "videos are missing"
     rm -f "$out/$name.sofar"
     echo "$name: $(tail -1 "$out/$name.log") ($((SECONDS - from)) s)"
+    tail -1 "$out/$name.log" | awk -v name="$backend, $name${FLAGS:+ $FLAGS}" '{
+        gsub(/[.]00/, "")
+        print "| " name " | " $4 " | " $7 " | " $9 " | " $11 " | " $13 " | " $15 " | " $17 " |"
+        }' >>"$out/rows.md"
 }
 
 judge()
@@ -101,12 +105,18 @@ judge()
     (cd "$state/judge" && tar -czf - ./[0-3].y4m) >"$out/samples.tar.gz"
 }
 
-# Four segments, judged from the last one on
+# Four segments, judged from the last one on, with less and with more of the past
 long()
 {
+    local pair base shared
+
     ready
-    FROM=33 judged long 200 "${1:-40}" --num_frames 41 --model_kind df \
-        --base_num_frames 17 --overlap_history 9 --addnoise_condition 20
+    for pair in "25 17" "17 9"; do
+        read -r base shared <<<"$pair"
+        FROM=$((3 * base - 2 * shared)) judged "long-$base" 200 "${1:-40}" \
+            --num_frames $((4 * base - 3 * shared)) --model_kind df \
+            --base_num_frames "$base" --overlap_history "$shared" --addnoise_condition 20
+    done
 }
 
 table()

@@ -54,6 +54,7 @@ class Run:
     def __init__(self, options):
         self.options, self.state = options, options.state
         self.stage_begin = BEGIN
+        self.worked = False # has a stage of this call done anything?
         self.rank = int(os.environ.get("RANK", 0))
         self.size = int(os.environ.get("WORLD_SIZE", 1))
         self.cuda = torch.cuda.is_available()
@@ -105,6 +106,15 @@ class Run:
     def budget(self, stage):
         whole = self.options.budget or SIZES[self.options.size]["budget"][stage]
         return whole * self.options.scale
+
+    def room(self, stage):
+        """Is there time for a stage in this call? `latents` is made in one piece, the
+        others need to try what is fastest. The first that has work to do always begins."""
+        gone = time.time() - BEGIN
+        if not self.options.limit or stage == "export" or not self.worked:
+            return True
+        need = 15 + self.budget(stage) / self.size if stage == "latents" else 60
+        return self.told(self.options.limit - gone)[0] >= need
 
     def wait(self):
         if self.cuda:
@@ -305,6 +315,7 @@ class Training:
     def go(self, loss_of):
         """Until the budget is spent, or this call's share of it."""
         saved, most = time.time(), self.run.options.steps
+        self.run.worked = True
         total, count = 0.0, 0
         while True:
             share = self.clock.read(self.step)

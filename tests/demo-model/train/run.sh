@@ -3,9 +3,9 @@
 #
 #     run.sh STATE [FLAG...]         FLAGs go to train.py, for example --ranks 4
 #
-# On one GPU about 25 minutes of an H200, on four a quarter. With --limit SECONDS each part
-# takes that long at most, is saved, and goes on. Ends with the model folder STATE/model
-# and the log STATE/log. Needs PyTorch 2.8 or later, numpy and a C compiler.
+# At most 25 minutes of one H200, on four a quarter. With --limit SECONDS (480) each call of
+# train.py takes that long at most, is saved, and goes on. Ends with the model folder
+# STATE/model and the log STATE/log. Needs PyTorch 2.8 or later, numpy and a C compiler.
 set -euo pipefail
 state=$1
 shift

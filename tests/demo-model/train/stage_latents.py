@@ -67,6 +67,7 @@ def statistics(run, z):
 def stage(run):
     if os.path.exists(run.path("vae-final.pt")):
         return True
+    run.worked = True
     size = SIZES[run.options.size]
     world = earth.World(max(1, run.cores // run.size), size["small"])
     tokens = Tokens(run.options.tokenizer)

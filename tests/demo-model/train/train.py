@@ -59,7 +59,8 @@ def main():
     run = Run(options)
     done = True
     for name in options.stages:
-        if not done and name != "export":
+        if name != "export" and not (done and run.room(name)):
+            done = False
             continue
         done = STAGES[name](run) and done
         run.stage_begin = time.time()
