@@ -3,7 +3,8 @@
 #
 #     device.sh train STATE OUT [SECONDS]    build the program, train, pack the model
 #     device.sh judge STATE OUT [COUNT]      videos of COUNT held-out captions (200), judged
-#     device.sh long STATE OUT [COUNT]       long videos of COUNT captions (40), judged
+#     device.sh long STATE OUT [COUNT]       long videos of COUNT captions (40), judged, with
+#                                            segments of PAIRS: frames-shared, frames-shared
 #     device.sh table STATE OUT [COUNT]      the rows of docs/quality.md, of COUNT captions (20)
 #
 # Every part uses all GPUs. `train` takes SECONDS at most (540), ends with exit code 75
@@ -105,15 +106,15 @@ judge()
     (cd "$state/judge" && tar -czf - ./[0-3].y4m) >"$out/samples.tar.gz"
 }
 
-# Four segments, judged from the last one on, with less and with more of the past
+# Four segments of some frames that share some, judged from the last one on
 long()
 {
     local pair base shared
 
     ready
-    for pair in "25 17" "17 9"; do
-        read -r base shared <<<"$pair"
-        FROM=$((3 * base - 2 * shared)) judged "long-$base" 200 "${1:-40}" \
+    for pair in ${PAIRS:-17-9 17-13 25-17 33-25}; do
+        base=${pair%-*} shared=${pair#*-}
+        FROM=$((3 * base - 2 * shared)) judged "long-$pair" 200 "${1:-40}" \
             --num_frames $((4 * base - 3 * shared)) --model_kind df \
             --base_num_frames "$base" --overlap_history "$shared" --addnoise_condition 20
     done
