@@ -3,8 +3,8 @@
 #
 #     device.sh train STATE OUT [SECONDS]    build the program, train, pack the model
 #     device.sh judge STATE OUT [COUNT]      videos of COUNT held-out captions (200), judged
-#     device.sh long STATE OUT [COUNT]       long videos of COUNT captions (40), judged, with
-#                                            segments of PAIRS: frames-shared, frames-shared
+#     device.sh long STATE OUT [COUNT]       long videos of COUNT captions (40), judged, of
+#                                            every kind in KINDS
 #     device.sh table STATE OUT [COUNT]      the rows of docs/quality.md, of COUNT captions (20)
 #
 # Every part uses all GPUs. `train` takes SECONDS at most (540), ends with exit code 75
@@ -106,16 +106,18 @@ judge()
     (cd "$state/judge" && tar -czf - ./[0-3].y4m) >"$out/samples.tar.gz"
 }
 
-# Four segments of some frames that share some, judged from the last one on
+# Four segments, judged from the last one on. A kind says how many frames a segment has,
+# how many it shares with the one before, and --ar_step: how many steps a frame is behind
+# the one before it.
 long()
 {
-    local pair base shared
+    local kind base shared lag
 
     ready
-    for pair in ${PAIRS:-17-9 17-13 25-17 33-25}; do
-        base=${pair%-*} shared=${pair#*-}
-        FROM=$((3 * base - 2 * shared)) judged "long-$pair" 200 "${1:-40}" \
-            --num_frames $((4 * base - 3 * shared)) --model_kind df \
+    for kind in ${KINDS:-17-9-0 17-9-3 17-13-3 25-17-0 25-17-3}; do
+        IFS=- read -r base shared lag <<<"$kind"
+        FROM=$((3 * base - 2 * shared)) judged "long-$kind" 200 "${1:-40}" \
+            --num_frames $((4 * base - 3 * shared)) --model_kind df --ar_step "$lag" \
             --base_num_frames "$base" --overlap_history "$shared" --addnoise_condition 20
     done
 }
