@@ -39,8 +39,8 @@ clips)
     wanted="background:90 colour:90 form:80 motion:80"
     ;;
 long)
-    said=$(FROM=33 "$quality" "$bin" "$model" 200 6 --precision fp32 --num_frames 41 \
-        --inference_steps 30 --model_kind df --base_num_frames 17 --overlap_history 9 \
+    said=$(FROM=25 "$quality" "$bin" "$model" 200 6 --precision fp32 --num_frames 29 \
+        --inference_steps 30 --model_kind df --base_num_frames 17 --overlap_history 13 \
         --addnoise_condition 20)
     wanted="background:80 colour:80 form:80"
     ;;
