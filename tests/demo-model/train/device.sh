@@ -114,7 +114,7 @@ long()
     local kind base shared lag
 
     ready
-    for kind in ${KINDS:-17-9-0 17-9-3 17-13-3 25-17-0 25-17-3}; do
+    for kind in ${KINDS:-17-13-0 17-9-0 25-17-0 17-13-3 17-9-3}; do
         IFS=- read -r base shared lag <<<"$kind"
         FROM=$((3 * base - 2 * shared)) judged "long-$kind" 200 "${1:-40}" \
             --num_frames $((4 * base - 3 * shared)) --model_kind df --ar_step "$lag" \
