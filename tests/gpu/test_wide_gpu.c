@@ -33,6 +33,7 @@ struct both {
         if (!(b)->without_ref)                                                    \
             must(ops_##op(r_->ref, r_->ref_q, host, &e_), &e_, #op " on ref");    \
         must(ops_##op(r_->gpu, r_->gpu_q, dev, &e_), &e_, #op " on cuda");        \
+        rig_wait(r_); /* what both read was sent in that queue */                 \
         must(ops_##op((b)->proven, (b)->queue, old, &e_), &e_, #op " as before"); \
         must(ops_queue_wait((b)->proven, (b)->queue, &e_), &e_, "wait");          \
     } while (0)
