@@ -3,11 +3,9 @@
 
 static enum read_weights choice(const struct engine_options *o, const struct ops *ops)
 {
-    const struct ops_facts *facts = ops_facts(ops);
-
     if (o->read_weights != READ_AUTO)
         return (enum read_weights)o->read_weights;
-    return facts->space == MEM_HOST || facts->loads ? READ_NODE : READ_EACH;
+    return ops_facts(ops)->space == MEM_HOST ? READ_NODE : READ_EACH;
 }
 
 void reading_init(struct reading *r, const struct engine_options *o,

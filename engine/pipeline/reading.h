@@ -6,8 +6,7 @@
  *     once             the first ranks of all machines  all ranks a part each
  *                      a part each, likewise            (TEAM_ALL)
  *     each             every rank all of it             every rank all of it
- *     auto             node                             node where the backend converts
- *                                                       weights itself, else each
+ *     auto             node                             each
  *
  * `once` spares a file system that all machines read from, and sends everything between
  * them instead.
