@@ -251,7 +251,7 @@ enum status linear_cuda(void *self, struct queue *q, const struct op_linear *a,
         return ST_OK;
     }
     TRY(cuda_said(cudaSetDevice(c->device), "linear", e));
-    if (linear_f32_fits(a, &c->limits))
+    if (c->mma && linear_f32_fits(a, &c->limits))
         TRY(cuda_said(linear_f32_launch(a, &c->limits, q->stream), "linear", e));
     else if (fits_blas(a))
         TRY(blas_run(c, q, a, e));

@@ -258,12 +258,12 @@ extern "C" bool linear_f32_fits(const struct op_linear *a,
 {
     int64_t depth = a->x->shape[1];
 
-    return l->unproven && a->x->dtype == DT_F32 && a->w->dtype == DT_BF16 &&
-           a->y->dtype == DT_F32 && a->x->scales.kind == SCALE_NONE &&
-           a->w->scales.kind == SCALE_NONE && depth % (WARP * EIGHT) == 0 &&
-           depth <= DEEPEST && room_of(depth, AT_ONCE) <= l->shared &&
-           a->y->shape[0] < (int64_t)1 << 30 && a->y->shape[1] < (int64_t)1 << 20 &&
-           in_units(a->x, 4) && in_units(a->w, EIGHT);
+    return a->x->dtype == DT_F32 && a->w->dtype == DT_BF16 && a->y->dtype == DT_F32 &&
+           a->x->scales.kind == SCALE_NONE && a->w->scales.kind == SCALE_NONE &&
+           depth % (WARP * EIGHT) == 0 && depth <= DEEPEST &&
+           room_of(depth, AT_ONCE) <= l->shared && a->y->shape[0] < (int64_t)1 << 30 &&
+           a->y->shape[1] < (int64_t)1 << 20 && in_units(a->x, 4) &&
+           in_units(a->w, EIGHT);
 }
 
 template <int ROWS>

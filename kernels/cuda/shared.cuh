@@ -43,12 +43,4 @@ static __device__ __forceinline__ void copies_wait(void)
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
 }
 
-/* A barrier of `threads` of the block, whole warps; `id` from 1 to 15, and nobody
- * else's.
- */
-static __device__ __forceinline__ void part_sync(int id, int threads)
-{
-    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
 #endif

@@ -12,18 +12,15 @@
  *
  * How the guess is made says wide.cuh.
  *
- * A block's threads work as teams, a row each: while one waits at a barrier, for the
- * few values of its row that are worked out in double, the others go on. A thread has
- * columns 8 t .. 8 t + 7 of every part of a row. One team with two rows, or two with
- * one, have the same registers and shared memory:
+ * A block has two rows at a time. A thread has columns 8 t .. 8 t + 7 of every part of
+ * a row:
  *
- *     shared memory, of each thread its own      of each team
- *     scale and bias of its columns, which       greatest guesses of each warp,
- *     its namesakes have too                     greatest value
- *     raw values of this row and the next
+ *     shared memory, of each thread its own      of the block
+ *     scale and bias of its columns              greatest guesses of each warp,
+ *     raw values of these rows and the next      greatest values
  *
- * On an H200 one team takes 11,200 cycles for two rows of 13,824, of which issuing
- * takes 6,500; two teams have not run on a GPU yet.
+ * On an H200 two rows of 13,824 take 11,200 cycles, of which issuing takes 6,500. Two
+ * halves of a block with a row and barriers of their own take as long.
  */
 #include "kernels/cuda/wide_rows.cuh"
 
@@ -204,37 +201,21 @@ static __device__ __forceinline__ void rows_guess(uint4 *stage, float *vectors,
 
 /* ---- the kernel ---------------------------------------------------------------- */
 
-/* The barrier of a team. */
-template <int TEAMS>
-static __device__ __forceinline__ void team_sync(void)
-{
-    if (TEAMS == 1)
-        __syncthreads();
-    else
-        part_sync(1 + (int)threadIdx.y, (int)blockDim.x);
-}
-
-template <int TEAMS, int ROWS, int RUNS>
+template <int ROWS, int RUNS>
 static __global__ void __launch_bounds__(MOST, 1)
     act_wide_kernel(const __grid_constant__ struct act_work a)
 {
     extern __shared__ __align__(16) char room[];
-    __shared__ float tops[TEAMS][ROWS][WARP];
-    __shared__ unsigned greatest[TEAMS][2][ROWS];
+    __shared__ float tops[ROWS][WARP];
+    __shared__ unsigned greatest[2][ROWS];
     float *vectors = (float *)room, row_scale[ROWS];
-    int team = TEAMS == 1 ? 0 : (int)threadIdx.y, odd = 0;
-    int size = ROWS * RUNS * (int)blockDim.x;
-    uint4 *stages = (uint4 *)(vectors + 2 * RUNS * EIGHT * blockDim.x) +
-                    team * STAGES * size;
-    int step = (int)gridDim.x * TEAMS * ROWS;
-    int begin = ((int)blockIdx.x * TEAMS + team) * ROWS;
+    int odd = 0, size = ROWS * RUNS * (int)blockDim.x;
+    uint4 *stages = (uint4 *)(vectors + 2 * RUNS * EIGHT * blockDim.x);
+    int step = (int)gridDim.x * ROWS, begin = (int)blockIdx.x * ROWS;
 
-    if (team == 0)
-        vectors_put<RUNS>(a, vectors);
-    if (TEAMS > 1)
-        __syncthreads();
+    vectors_put<RUNS>(a, vectors);
     if (threadIdx.x < ROWS)
-        greatest[team][0][threadIdx.x] = 0;
+        greatest[0][threadIdx.x] = 0;
     rows_fetch<ROWS, RUNS>(a, stages, begin);
     scales_fetch<ROWS>(a, begin, row_scale);
     for (int at = begin; at < a.rows; at += step) {
@@ -248,11 +229,11 @@ static __global__ void __launch_bounds__(MOST, 1)
         rows_guess<ROWS, RUNS>(stage, vectors, a.cols, row_scale, v, top);
         for (int r = 0; r < ROWS; r++)
             mine[r] = top[r];
-        tops_give<ROWS>(top, tops[team]);
-        team_sync<TEAMS>();
-        tops_take<ROWS>(top, tops[team]);
+        tops_give<ROWS>(top, tops);
+        __syncthreads();
+        tops_take<ROWS>(top, tops);
         if (threadIdx.x < ROWS)
-            greatest[team][odd ^ 1][threadIdx.x] = 0;
+            greatest[odd ^ 1][threadIdx.x] = 0;
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
             float cut = top[r] * (1.0f - 0x1p-15f);
@@ -263,14 +244,13 @@ static __global__ void __launch_bounds__(MOST, 1)
             for (int k = 0; k < RUNS; k++) {
                 if (run_at(k) < a.cols)
                     top_settle(v[r][k], cut, raw_at<RUNS>(stage, r, k), row_scale[r],
-                               columns_of(vectors, k), &greatest[team][odd][r]);
+                               columns_of(vectors, k), &greatest[odd][r]);
             }
         }
-        team_sync<TEAMS>();
+        __syncthreads();
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            struct inverse by = inverse_of<false>(
-                __uint_as_float(greatest[team][odd][r]));
+            struct inverse by = inverse_of<false>(__uint_as_float(greatest[odd][r]));
 
             if (at + r >= a.rows)
                 continue;
@@ -292,7 +272,7 @@ static __global__ void __launch_bounds__(MOST, 1)
 
 /* ---- launching ----------------------------------------------------------------- */
 
-/* How many threads a team has whose rows have `runs` parts. */
+/* How many threads a block has whose rows have `runs` parts. */
 static int threads_of(int64_t cols, int runs)
 {
     int64_t each = (cols + runs * EIGHT - 1) / (runs * EIGHT);
@@ -311,7 +291,7 @@ extern "C" bool act_wide_fits(const struct op_act *a, const struct launch_limits
 {
     int64_t cols = a->x->shape[1];
 
-    if (act_rows_fits(a, l))
+    if (act_rows_fits(a))
         return true;
     return a->act == ACT_GELU_TANH && !a->gated && a->x->dtype == DT_BF16 &&
            a->out->dtype == DT_E4M3 && cols % EIGHT == 0 && cols >= 1024 &&
@@ -320,20 +300,19 @@ extern "C" bool act_wide_fits(const struct op_act *a, const struct launch_limits
            wide_aligned(a->out, EIGHT);
 }
 
-template <int TEAMS, int ROWS, int RUNS>
-static cudaError_t teams_put(const struct act_work &w, const struct launch_limits *l,
-                             cudaStream_t stream)
+template <int ROWS, int RUNS>
+static cudaError_t act_put(const struct act_work &w, const struct launch_limits *l,
+                           cudaStream_t stream)
 {
-    dim3 threads((unsigned)threads_of(w.cols, RUNS), TEAMS);
+    int threads = threads_of(w.cols, RUNS);
     size_t bytes = room_of(w.cols, RUNS);
-    int64_t pieces = (w.rows + TEAMS * ROWS - 1) / (TEAMS * ROWS);
     unsigned blocks;
-    cudaError_t st = wide_grid(act_wide_kernel<TEAMS, ROWS, RUNS>,
-                               (int)threads.x * TEAMS, bytes, pieces, l, &blocks);
+    cudaError_t st = wide_grid(act_wide_kernel<ROWS, RUNS>, threads, bytes,
+                               (w.rows + ROWS - 1) / ROWS, l, &blocks);
 
     if (st != cudaSuccess)
         return st;
-    act_wide_kernel<TEAMS, ROWS, RUNS><<<blocks, threads, bytes, stream>>>(w);
+    act_wide_kernel<ROWS, RUNS><<<blocks, threads, bytes, stream>>>(w);
     return cudaGetLastError();
 }
 
@@ -352,9 +331,7 @@ extern "C" cudaError_t act_wide_launch(const struct op_act *a,
                          a->x->pending.col_scale,
                          a->x->pending.bias};
 
-    if (act_rows_fits(a, l))
+    if (act_rows_fits(a))
         return act_rows_launch(a, stream);
-    if (l->unproven && room_of(w.cols, 4) + 1024 <= l->shared)
-        return teams_put<2, 1, 4>(w, l, stream);
-    return teams_put<1, 2, 2>(w, l, stream);
+    return act_put<2, 2>(w, l, stream);
 }

@@ -169,11 +169,11 @@ static __global__ void __launch_bounds__(WARPS *WARP, 3)
 /* ---- launching ----------------------------------------------------------------- */
 
 /* Results of this type to rows of that one. */
-static bool types_fit(enum dtype from, enum dtype to, bool unproven)
+static bool types_fit(enum dtype from, enum dtype to)
 {
     if (from == DT_BF16 && to == DT_E4M3)
         return true;
-    return unproven && from == to && (to == DT_BF16 || to == DT_E4M3);
+    return from == to && (to == DT_BF16 || to == DT_E4M3);
 }
 
 /* Parts in the order of their heads, as they come from an exchange. */
@@ -185,13 +185,13 @@ extern "C" bool gather_wide_fits(const struct op_gather *a,
                 wide_aligned(a->out, SIXTEEN) && (d == 20 * STEP || d == 6 * STEP) &&
                 a->out->shape[0] < (int64_t)1 << 31;
 
+    (void)l;
     for (int i = 0; fits && i < a->n_parts; i++) {
         const struct tensor *t = &a->parts[i].t;
 
         fits = t->dtype == a->parts[0].t.dtype && t->shape[2] == WIDTH &&
-               types_fit(t->dtype, a->out->dtype, l->unproven) &&
-               a->parts[i].head_begin == heads && wide_aligned(t, SIXTEEN) &&
-               t->stride[1] % SIXTEEN == 0;
+               types_fit(t->dtype, a->out->dtype) && a->parts[i].head_begin == heads &&
+               wide_aligned(t, SIXTEEN) && t->stride[1] % SIXTEEN == 0;
         heads += a->parts[i].n_heads;
     }
     return fits && heads * WIDTH == d;

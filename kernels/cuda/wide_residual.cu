@@ -356,7 +356,7 @@ extern "C" bool residual_wide_fits(const struct op_residual *a,
     int64_t d = a->x->shape[1], frames = 0;
 
     return a->out && a->x->dtype == DT_F32 && a->y->dtype == DT_BF16 &&
-           (a->out->dtype == DT_E4M3 || (l->unproven && a->out->dtype == DT_BF16)) &&
+           (a->out->dtype == DT_E4M3 || a->out->dtype == DT_BF16) &&
            n->kind == NORM_LAYER && n->act == ACT_NONE && !(n->weight && n->scale) &&
            !(n->bias && n->shift) && d % (WARP * EIGHT) == 0 && d >= LEAST * EIGHT &&
            d <= MOST * EIGHT && a->x->shape[0] < (int64_t)1 << 31 &&

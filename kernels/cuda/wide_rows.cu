@@ -81,19 +81,19 @@ static dim3 grid_of(const struct rows_work &w)
                 (unsigned)((w.cols + THREADS * EIGHT - 1) / (THREADS * EIGHT)));
 }
 
-static bool rows_fit(const struct tensor *y, const struct launch_limits *l)
+static bool rows_fit(const struct tensor *y)
 {
-    return l->unproven && y->dtype == DT_BF16 && y->shape[1] % EIGHT == 0 &&
+    return y->dtype == DT_BF16 && y->shape[1] % EIGHT == 0 &&
            y->shape[0] < (int64_t)1 << 30 && y->shape[1] < (int64_t)1 << 20 &&
            wide_aligned(y, EIGHT);
 }
 
 /* ---- act ----------------------------------------------------------------------- */
 
-bool act_rows_fits(const struct op_act *a, const struct launch_limits *l)
+bool act_rows_fits(const struct op_act *a)
 {
     return a->act == ACT_GELU_TANH && !a->gated && a->out->dtype == DT_BF16 &&
-           rows_fit(a->x, l) && wide_aligned(a->out, EIGHT);
+           rows_fit(a->x) && wide_aligned(a->out, EIGHT);
 }
 
 cudaError_t act_rows_launch(const struct op_act *a, cudaStream_t stream)
@@ -108,9 +108,9 @@ cudaError_t act_rows_launch(const struct op_act *a, cudaStream_t stream)
 
 /* ---- values -------------------------------------------------------------------- */
 
-bool values_rows_fits(const struct op_values *a, const struct launch_limits *l)
+bool values_rows_fits(const struct op_values *a)
 {
-    bool fits = rows_fit(a->y, l) && a->head_dim % EIGHT == 0;
+    bool fits = rows_fit(a->y) && a->head_dim % EIGHT == 0;
 
     for (int i = 0; fits && i < a->n_parts; i++) {
         const struct tensor *t = &a->parts[i].t;
