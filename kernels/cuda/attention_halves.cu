@@ -17,10 +17,6 @@
  * written while products of the other warpgroup run. With few keys, where an item is
  * only a few tiles, that is what counts; runs are long there.
  *
- * With many keys two blocks are a pair: each takes every other 128 queries, and has
- * half of the channels of every tile of keys and values fetched, for both. Then only
- * half as many bytes come from the L2 cache.
- *
  * The maximum that powers are taken against moves only when a row's logits exceed it by
  * more than a factor of 2^8: bf16 and fp32 have as many bits there, and older sums
  * rarely have to be scaled. Every row decides for itself; where one of a warp's moves,
@@ -30,7 +26,8 @@
  * minus the maximum in one multiply-add; so a bias of a key is divided by the scale.
  *
  * Per row nothing depends on other rows, nor on the block; tiles are counted from the
- * first key of every part.
+ * first key of every part. Whether this kernel is taken depends on the number of keys
+ * alone, of rows that it can fetch and write: with many, attention_hopper.cu is.
  */
 #include <float.h>
 
@@ -56,8 +53,8 @@ enum {
     TURN = 1,                          /* barriers */
     FETCH_REGS = 24,
     WORK_REGS = 240,
-    RUN = 128,   /* tiles that a block should have */
-    PAIRED = 16, /* tiles of keys from which on blocks are paired */
+    RUN = 128, /* tiles that a block should have */
+    FEW = 1920 /* keys up to which this is taken */
 };
 
 /* Keys and values of one part. */
@@ -71,7 +68,7 @@ struct halves_view {
     struct part_view part[LAUNCH_PARTS_MAX];
     CUtensorMap q;
     int n_parts;
-    int items, run; /* in all, of a block or pair */
+    int items, run; /* in all, of a block */
     int tiles;      /* items of a head */
     float bias;     /* times a bias of a key: what to add to a raw logit */
     struct rows_view rows;
@@ -83,25 +80,20 @@ struct walk {
     int item, part, at; /* at: first key of the tile, within its part */
 };
 
-template <int PAIR>
 static __device__ __forceinline__ struct walk walk_begin(const struct halves_view &a)
 {
-    return {(int)(blockIdx.x / PAIR) * a.run, 0, 0};
+    return {(int)blockIdx.x * a.run, 0, 0};
 }
 
-template <int PAIR>
 static __device__ __forceinline__ int walk_end(const struct halves_view &a)
 {
-    return min(a.items, ((int)(blockIdx.x / PAIR) + 1) * a.run);
+    return min(a.items, ((int)blockIdx.x + 1) * a.run);
 }
 
-/* The block's first query of an item. */
-template <int PAIR>
+/* The first query of an item. */
 static __device__ __forceinline__ int item_row(const struct halves_view &a, int item)
 {
-    int tile = item % a.tiles * PAIR + (PAIR > 1 ? cluster_rank() : 0);
-
-    return tile * (WORKERS * QUERIES);
+    return item % a.tiles * (WORKERS * QUERIES);
 }
 
 static __device__ __forceinline__ bool item_begins(const struct walk &w)
@@ -143,8 +135,6 @@ static __device__ __forceinline__ struct slot slot_of(uint32_t room,
 
 /* ---- fetching: one thread ----------------------------------------------------- */
 
-/* Queries are the block's own; of keys and values each block of a pair fetches half. */
-template <int PAIR>
 static __device__ __forceinline__ void box_fetch(uint32_t room, enum slot_kind kind,
                                                  int count, const CUtensorMap *map,
                                                  int row, int h)
@@ -154,37 +144,29 @@ static __device__ __forceinline__ void box_fetch(uint32_t room, enum slot_kind k
     if (count >= STAGES)
         barrier_wait(s.empty, s.parity ^ 1);
     barrier_expect(s.full, BOX);
-    if (PAIR == 1 || kind == SLOT_Q) {
-        box4_copy(s.at, map, 0, row, 0, h, s.full);
-    } else {
-        int half = cluster_rank();
-
-        box4_spread(s.at + half * HALF, map, 0, row, half, h, s.full);
-    }
+    box4_copy(s.at, map, 0, row, 0, h, s.full);
 }
 
 /* In the order in which they are used: values of a tile after the keys of the next. */
-template <int PAIR>
 static __device__ void fetch_all(const struct halves_view &a, uint32_t room)
 {
-    struct walk w = walk_begin<PAIR>(a), before = w;
-    int begin = w.item, end = walk_end<PAIR>(a), tile = 0;
+    struct walk w = walk_begin(a), before = w;
+    int begin = w.item, end = walk_end(a), tile = 0;
 
     for (; w.item < end; tile++) {
         int h = w.item / a.tiles;
 
         if (item_begins(w))
-            box_fetch<PAIR>(room, SLOT_Q, w.item - begin, &a.q,
-                            item_row<PAIR>(a, w.item), h);
-        box_fetch<PAIR>(room, SLOT_K, tile, &a.part[w.part].k, w.at, h);
+            box_fetch(room, SLOT_Q, w.item - begin, &a.q, item_row(a, w.item), h);
+        box_fetch(room, SLOT_K, tile, &a.part[w.part].k, w.at, h);
         if (tile > 0)
-            box_fetch<PAIR>(room, SLOT_V, tile - 1, &a.part[before.part].v, before.at,
-                            before.item / a.tiles);
+            box_fetch(room, SLOT_V, tile - 1, &a.part[before.part].v, before.at,
+                      before.item / a.tiles);
         before = w;
         walk_next(a, w);
     }
-    box_fetch<PAIR>(room, SLOT_V, tile - 1, &a.part[before.part].v, before.at,
-                    before.item / a.tiles);
+    box_fetch(room, SLOT_V, tile - 1, &a.part[before.part].v, before.at,
+              before.item / a.tiles);
 }
 
 /* ---- one tile ----------------------------------------------------------------- */
@@ -321,29 +303,22 @@ static __device__ __forceinline__ void slot_wait(const struct slot &s)
     barrier_wait(s.full, s.parity);
 }
 
-/* Both blocks of a pair write to a slot, so both must know. */
-template <int PAIR>
 static __device__ __forceinline__ void slot_release(const struct slot &s)
 {
-    int lane = threadIdx.x % WARP;
-
     __syncwarp();
-    if (PAIR == 1 && lane == 0)
+    if (threadIdx.x % WARP == 0)
         barrier_arrive(s.empty);
-    if (PAIR > 1 && lane < PAIR)
-        barrier_arrive_at(s.empty, lane);
 }
 
 /* The tile's queries and keys are used up: of queries, when it is the item's last. */
-template <int PAIR>
 static __device__ __forceinline__ void logits_release(const struct halves_view &a,
                                                       uint32_t room, struct walk w,
                                                       int tile, int item)
 {
-    slot_release<PAIR>(slot_of(room, SLOT_K, tile));
+    slot_release(slot_of(room, SLOT_K, tile));
     walk_next(a, w);
     if (item_begins(w))
-        slot_release<1>(slot_of(room, SLOT_Q, item));
+        slot_release(slot_of(room, SLOT_Q, item));
 }
 
 static __device__ __forceinline__ void tops_clear(struct tops &st)
@@ -351,7 +326,6 @@ static __device__ __forceinline__ void tops_clear(struct tops &st)
     st = {{-FLT_MAX, -FLT_MAX}, {0.0f, 0.0f}};
 }
 
-template <int PAIR>
 static __device__ __forceinline__ void item_store(const struct halves_view &a, int item,
                                                   int group,
                                                   const struct rows_of<128> &st)
@@ -359,7 +333,7 @@ static __device__ __forceinline__ void item_store(const struct halves_view &a, i
     int row = group * QUERIES + threadIdx.x % GROUP / WARP * 16 +
               threadIdx.x % WARP / 4;
 
-    rows_store(a.rows, item / a.tiles, (int64_t)item_row<PAIR>(a, item) + row, st);
+    rows_store(a.rows, item / a.tiles, (int64_t)item_row(a, item) + row, st);
 }
 
 static __device__ __forceinline__ void sums_shrink(struct rows_of<128> &st,
@@ -375,7 +349,6 @@ static __device__ __forceinline__ void sums_shrink(struct rows_of<128> &st,
 }
 
 /* The first tile of all: its P, with nothing else under way. */
-template <int PAIR>
 static __device__ __forceinline__ void rows_begin(const struct halves_view &a,
                                                   uint32_t room, const struct walk &w,
                                                   int group, struct tops &next,
@@ -390,7 +363,7 @@ static __device__ __forceinline__ void rows_begin(const struct halves_view &a,
     logits_put(q.at + group * (QUERIES * 128), k.at, x);
     products_commit();
     products_wait<0>();
-    logits_release<PAIR>(a, room, w, 0, 0);
+    logits_release(a, room, w, 0, 0);
     logits_mend(a, w, x);
     tops_clear(next);
     softmax_step(a.rows.scale, next, x, shrink);
@@ -399,17 +372,16 @@ static __device__ __forceinline__ void rows_begin(const struct halves_view &a,
 }
 
 /* Past the last tile the loop multiplies that one's keys again, for nothing. */
-template <int PAIR>
 static __device__ void attend_all(const struct halves_view &a, uint32_t room, int group)
 {
-    struct walk w = walk_begin<PAIR>(a), before = w;
-    int end = walk_end<PAIR>(a), tile = 0, item = 0;
+    struct walk w = walk_begin(a), before = w;
+    int end = walk_end(a), tile = 0, item = 0;
     struct rows_of<128> st;
     bool begins = true;
     struct tops next;
     uint32_t p[8][4];
 
-    rows_begin<PAIR>(a, room, w, group, next, p);
+    rows_begin(a, room, w, group, next, p);
     if (group == 1)
         turn_pass(TURN);
     for (bool more = true; more; tile++) {
@@ -443,7 +415,7 @@ static __device__ void attend_all(const struct halves_view &a, uint32_t room, in
             turn_pass(TURN + 1 - group);
         products_wait<1>();
         if (more)
-            logits_release<PAIR>(a, room, w, tile + 1, item);
+            logits_release(a, room, w, tile + 1, item);
         logits_mend(a, w, x);
         if (begins)
             tops_clear(next);
@@ -453,17 +425,16 @@ static __device__ void attend_all(const struct halves_view &a, uint32_t room, in
         if (more)
             slot_wait(slot_of(room, SLOT_V, tile + 1));
         products_wait<0>();
-        slot_release<PAIR>(v);
+        slot_release(v);
         operands_make(x, p);
         if (begins)
-            item_store<PAIR>(a, before.item, group, st);
+            item_store(a, before.item, group, st);
         else
             sums_shrink(st, shrink);
     }
 }
 
-template <int PAIR>
-static __global__ void __cluster_dims__(PAIR, 1, 1) __launch_bounds__(THREADS, 1)
+static __global__ void __launch_bounds__(THREADS, 1)
     halves_kernel(const __grid_constant__ struct halves_view a)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -477,25 +448,20 @@ static __global__ void __cluster_dims__(PAIR, 1, 1) __launch_bounds__(THREADS, 1
             struct slot s = slot_of(room, (enum slot_kind)(i / STAGES), i % STAGES);
 
             barrier_init(s.full, 1);
-            barrier_init(s.empty, i / STAGES == SLOT_Q ? RELEASES : PAIR * RELEASES);
+            barrier_init(s.empty, RELEASES);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
-    if (PAIR == 1)
-        __syncthreads();
-    else
-        cluster_wait();
+    __syncthreads();
     if (group == WORKERS) {
         registers_give<FETCH_REGS>();
         if (threadIdx.x == WORKERS * GROUP)
-            fetch_all<PAIR>(a, room);
+            fetch_all(a, room);
         __syncwarp();
     } else {
         registers_take<WORK_REGS>();
-        attend_all<PAIR>(a, room, group);
+        attend_all(a, room, group);
     }
-    if (PAIR > 1)
-        cluster_wait(); /* the other block may still arrive at barriers here */
 #endif
 }
 
@@ -514,7 +480,8 @@ static int64_t query_tiles(const struct tensor *q)
     return (q->shape[1] + WORKERS * QUERIES - 1) / (WORKERS * QUERIES);
 }
 
-extern "C" bool attention_halves_fits(const struct op_attention *a)
+extern "C" bool attention_halves_fits(const struct op_attention *a,
+                                      const struct launch_limits *l)
 {
     int64_t keys = 0;
 
@@ -532,25 +499,24 @@ extern "C" bool attention_halves_fits(const struct op_attention *a)
             return false;
         keys += a->keys[i].n;
     }
-    return keys > 0;
+    return keys > 0 && (keys <= FEW || l->unproven);
 }
 
-/* Rows [0, n) of every head, 128 at a time, of one or both halves: channels of a half,
- * rows, halves, heads. */
+/* Rows [0, n) of every head, 128 at a time: channels of a half, rows, halves, heads. */
 static cudaError_t rows_map_make(map_encode encode, CUtensorMap *m,
-                                 const struct tensor *t, int64_t n, int halves)
+                                 const struct tensor *t, int64_t n)
 {
     cuuint64_t dims[4] = {DIM / 2, (cuuint64_t)n, 2, (cuuint64_t)t->shape[0]};
     cuuint64_t strides[3] = {2 * (cuuint64_t)t->stride[1], DIM,
                              2 * (cuuint64_t)t->stride[0]};
-    cuuint32_t box[4] = {DIM / 2, KEYS, (cuuint32_t)halves, 1};
+    cuuint32_t box[4] = {DIM / 2, KEYS, 2, 1};
 
     return map_make(encode, m, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, t->data, 4, dims,
                     strides, box);
 }
 
 static cudaError_t parts_make(map_encode encode, const struct op_attention *a,
-                              int halves, struct halves_view *v)
+                              struct halves_view *v)
 {
     cudaError_t st = cudaSuccess;
     int64_t first = 0;
@@ -565,9 +531,9 @@ static cudaError_t parts_make(map_encode encode, const struct op_attention *a,
         p->first = first;
         p->n = (int)ks->n;
         first += ks->n;
-        st = rows_map_make(encode, &p->k, &ks->k, ks->n, halves);
+        st = rows_map_make(encode, &p->k, &ks->k, ks->n);
         if (st == cudaSuccess)
-            st = rows_map_make(encode, &p->v, &ks->v, ks->n, halves);
+            st = rows_map_make(encode, &p->v, &ks->v, ks->n);
     }
     return st;
 }
@@ -581,41 +547,38 @@ static int64_t key_tiles(const struct op_attention *a)
     return tiles;
 }
 
-/* Items of each of `units` that run at a time: RUN tiles, were they all to end at once.
- */
+/* Items of a block: blocks of RUN tiles, were they all to end at once. */
 static int run_of(int64_t items, int64_t tiles, int64_t units)
 {
     int64_t rounds = (items * tiles + units * RUN - 1) / (units * RUN);
-    int64_t runs = rounds * units;
+    int64_t blocks = rounds * units;
 
-    return (int)((items + runs - 1) / runs);
+    return (int)((items + blocks - 1) / blocks);
 }
 
-template <int PAIR>
 static cudaError_t queries_launch(map_encode encode, struct halves_view *v,
                                   int64_t tiles, int units, cudaStream_t stream)
 {
     const struct tensor *q = &v->rows.q;
-    cudaError_t st = shared_allow(halves_kernel<PAIR>, SHARED);
+    cudaError_t st = shared_allow(halves_kernel, SHARED);
 
-    v->tiles = (int)((query_tiles(q) + PAIR - 1) / PAIR);
+    v->tiles = (int)query_tiles(q);
     v->items = v->tiles * (int)q->shape[0];
     if (st != cudaSuccess || v->items == 0)
         return st;
-    v->run = run_of(v->items, tiles, units > PAIR ? units / PAIR : 1);
-    st = rows_map_make(encode, &v->q, q, q->shape[1], 2);
+    v->run = run_of(v->items, tiles, units);
+    st = rows_map_make(encode, &v->q, q, q->shape[1]);
     if (st != cudaSuccess)
         return st;
-    halves_kernel<PAIR>
-        <<<(v->items + v->run - 1) / v->run * PAIR, THREADS, SHARED, stream>>>(*v);
+    halves_kernel<<<(v->items + v->run - 1) / v->run, THREADS, SHARED, stream>>>(*v);
     return cudaGetLastError();
 }
 
-extern "C" cudaError_t attention_halves_launch(const struct op_attention *a, int units,
+extern "C" cudaError_t attention_halves_launch(const struct op_attention *a,
+                                               const struct launch_limits *l,
                                                cudaStream_t stream)
 {
     int64_t tiles = key_tiles(a);
-    bool paired = tiles >= PAIRED;
     struct halves_view v = {};
     map_encode encode;
     cudaError_t st;
@@ -626,11 +589,10 @@ extern "C" cudaError_t attention_halves_launch(const struct op_attention *a, int
     rows_view_fill(&v.rows, a);
     v.bias = 1.0f / a->scale;
     if (st == cudaSuccess)
-        st = parts_make(encode, a, paired ? 1 : 2, &v);
+        st = parts_make(encode, a, &v);
     for (int i = 0; i < a->n_queries && st == cudaSuccess; i++) {
         rows_view_queries(&v.rows, &a->queries[i]);
-        st = paired ? queries_launch<2>(encode, &v, tiles, units, stream)
-                    : queries_launch<1>(encode, &v, tiles, units, stream);
+        st = queries_launch(encode, &v, tiles, l->units, stream);
     }
     return st;
 }

@@ -331,8 +331,8 @@ static enum status attention_cuda(void *self, struct queue *q,
     TRY(device_enter(self, "attention", e));
     if (c->hopper && attention_codes_fits(a))
         return cuda_said(attention_codes_launch(a, q->stream), "attention", e);
-    if (c->hopper && c->limits.unproven && attention_halves_fits(a))
-        return cuda_said(attention_halves_launch(a, c->units, q->stream), "attention",
+    if (c->hopper && attention_halves_fits(a, &c->limits))
+        return cuda_said(attention_halves_launch(a, &c->limits, q->stream), "attention",
                          e);
     if (c->hopper && attention_hopper_fits(a))
         return cuda_said(attention_hopper_launch(a, q->stream), "attention", e);

@@ -67,19 +67,6 @@ static __device__ __forceinline__ void box4_copy(uint32_t to, const CUtensorMap 
         : "memory");
 }
 
-/* The same box to the same place in both blocks of a pair, whose barriers each count
- * the bytes. */
-static __device__ __forceinline__ void box4_spread(uint32_t to, const CUtensorMap *map,
-                                                   int a, int b, int c, int d,
-                                                   uint32_t bar)
-{
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global"
-                 ".mbarrier::complete_tx::bytes.multicast::cluster "
-                 "[%0], [%1, {%2, %3, %4, %5}], [%6], %7;" ::"r"(to),
-                 "l"(map), "r"(a), "r"(b), "r"(c), "r"(d), "r"(bar), "h"((short)3)
-                 : "memory");
-}
-
 static __device__ __forceinline__ void barrier_init(uint32_t at, int count)
 {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count)
@@ -127,38 +114,6 @@ static __device__ __forceinline__ bool barrier_passed(uint32_t at, int parity)
                  : "memory");
     return done;
 }
-
-/* ---- clusters of blocks -------------------------------------------------------- */
-
-static __device__ __forceinline__ int cluster_rank(void)
-{
-    int r;
-
-    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
-    return r;
-}
-
-/* All threads of all blocks have come here. */
-static __device__ __forceinline__ void cluster_wait(void)
-{
-    asm volatile("barrier.cluster.arrive.release;\n"
-                 "barrier.cluster.wait.acquire;" ::
-                     : "memory");
-}
-
-/* At block `rank`'s barrier that lies where `at` is here. */
-static __device__ __forceinline__ void barrier_arrive_at(uint32_t at, int rank)
-{
-    asm volatile("{\n"
-                 ".reg .b32 there;\n"
-                 "mapa.shared::cluster.u32 there, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
-                 "}" ::"r"(at),
-                 "r"(rank)
-                 : "memory");
-}
-
-/* ---- turns and registers -------------------------------------------------------- */
 
 /* Two warpgroups take turns: one waits for its turn `id`, the other passes it. */
 static __device__ __forceinline__ void turn_wait(int id)
