@@ -1,9 +1,10 @@
 /* test_attention_gpu.c - attention over bf16 heads of 128, at every edge of its kernels
  *
  * Parts of queries and keys that fill no tile, one key, biases of keys, every type of
- * result, a result that is added; then so many queries that a thread block works on
- * several tiles: there a few rows against the reference, and their bytes against those
- * that the same rows make alone.
+ * result, a result that is added, either side of the number of keys from which another
+ * kernel is chosen (1920); then so many queries that a thread block works on several
+ * tiles: there a few rows against the reference, and their bytes against those that the
+ * same rows make alone.
  */
 #include <math.h>
 #include <stdio.h>
@@ -30,6 +31,9 @@ static const struct attention_case cases[] = {
     {4, {300}, {127}, DT_E4M3, false, false},
     {1, {260}, {3000}, DT_E4M3, false, false},
     {2, {130, 1, 127}, {2048, 77}, DT_F32, true, true},
+    {2, {130, 1}, {1920}, DT_BF16, false, true},
+    {2, {130, 1}, {1921}, DT_BF16, false, true},
+    {2, {127}, {900, 20, 1000}, DT_F32, false, true},
     {2, {500}, {640, 204}, DT_BF16, false, true},
 };
 
@@ -186,6 +190,7 @@ void attention_edges_all(struct rig *r)
         {40, {3000}, {512}, DT_BF16, false, true},
         {40, {3000}, {100}, DT_E4M3, false, true},
         {13, {3000}, {256, 130}, DT_BF16, false, false},
+        {13, {3000}, {1800, 120}, DT_E4M3, false, true},
         {13, {3000}, {1800, 300}, DT_BF16, false, true},
     };
 

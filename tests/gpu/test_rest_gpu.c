@@ -138,11 +138,17 @@ static const struct fast_case {
     bool biased, add;
     int64_t keys[2];
 } fasts[] = {
-    {false, DT_F32, false, false, {128, 0}},  {false, DT_F32, false, false, {128, 203}},
-    {false, DT_BF16, true, false, {640, 77}}, {false, DT_F32, true, true, {7, 300}},
-    {false, DT_E4M3, false, false, {384, 5}}, {true, DT_F32, false, false, {128, 0}},
-    {true, DT_F32, false, false, {128, 203}}, {true, DT_BF16, true, false, {640, 77}},
-    {true, DT_F32, true, true, {7, 300}},     {true, DT_E4M3, false, false, {384, 5}},
+    {false, DT_F32, false, false, {128, 0}},
+    {false, DT_F32, false, false, {128, 203}},
+    {false, DT_BF16, true, false, {640, 77}},
+    {false, DT_F32, true, true, {7, 300}},
+    {false, DT_E4M3, false, false, {384, 5}},
+    {true, DT_F32, false, false, {128, 0}},
+    {true, DT_F32, false, false, {128, 203}},
+    {true, DT_BF16, true, false, {640, 77}},
+    {true, DT_F32, true, true, {7, 300}},
+    {true, DT_E4M3, false, false, {384, 5}},
+    {false, DT_BF16, true, false, {1900, 77}},
 };
 
 static void fast_one(struct rig *r, const struct fast_case *c)
@@ -675,12 +681,13 @@ void odds_small(struct rig *r)
     conv_one(r, &convs[3]);
 }
 
-/* Attention with heads of 128 in floats and codes, and of 64. */
+/* Attention with heads of 128 in floats, of few and many keys, and codes, and of 64. */
 void matrix_small(struct rig *r)
 {
     fast_one(r, &fasts[1]);
     fast_one(r, &fasts[8]);
     fast_one(r, &fasts[9]);
+    fast_one(r, &fasts[10]);
     slim_one(r, &slims[3]);
     slim_one(r, &slims[6]);
 }
