@@ -36,6 +36,7 @@
  * part.
  */
 #include "kernels/cuda/attention_rows.cuh"
+#include "kernels/cuda/boxes.cuh"
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
 
@@ -579,40 +580,6 @@ extern "C" bool attention_codes_fits(const struct op_attention *a)
     return true;
 }
 
-typedef CUresult (*map_encode)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
-                               const cuuint64_t *, const cuuint64_t *,
-                               const cuuint32_t *, const cuuint32_t *,
-                               CUtensorMapInterleave, CUtensorMapSwizzle,
-                               CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-/* The driver's function: programs without a GPU must start without the driver. */
-static cudaError_t map_encode_find(map_encode *to)
-{
-    cudaDriverEntryPointQueryResult found;
-    void *at = NULL;
-    cudaError_t st = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &at,
-                                                      12000, cudaEnableDefault, &found);
-
-    if (st == cudaSuccess && (found != cudaDriverEntryPointSuccess || !at))
-        st = cudaErrorNotSupported;
-    *to = (map_encode)at;
-    return st;
-}
-
-static cudaError_t map_make(map_encode encode, CUtensorMap *m, const void *data,
-                            cuuint32_t rank, const cuuint64_t *dims,
-                            const cuuint64_t *strides, const cuuint32_t *box)
-{
-    static const cuuint32_t ones[4] = {1, 1, 1, 1};
-
-    return encode(m, CU_TENSOR_MAP_DATA_TYPE_UINT8, rank, (void *)data, dims, strides,
-                  box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS
-               ? cudaSuccess
-               : cudaErrorInvalidValue;
-}
-
 static cudaError_t part_view_make(map_encode encode, const struct attn_keys *ks,
                                   struct part_view *p)
 {
@@ -625,10 +592,12 @@ static cudaError_t part_view_make(map_encode encode, const struct attn_keys *ks,
     cuuint64_t v_dims[3] = {(cuuint64_t)v->shape[2], DIM, heads};
     cuuint64_t v_strides[2] = {(cuuint64_t)v->stride[1], (cuuint64_t)v->stride[0]};
     cuuint32_t v_box[3] = {KEYS, DIM, 1};
-    cudaError_t st = map_make(encode, &p->k, k->data, 4, k_dims, k_strides, k_box);
+    cudaError_t st = map_make(encode, &p->k, CU_TENSOR_MAP_DATA_TYPE_UINT8, k->data, 4,
+                              k_dims, k_strides, k_box);
 
     if (st == cudaSuccess)
-        st = map_make(encode, &p->v, v->data, 3, v_dims, v_strides, v_box);
+        st = map_make(encode, &p->v, CU_TENSOR_MAP_DATA_TYPE_UINT8, v->data, 3, v_dims,
+                      v_strides, v_box);
     p->k_scale = k->scales.data;
     p->k_head = k->scales.stride[0];
     p->k_group = k->scales.stride[1];
