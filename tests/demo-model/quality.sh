@@ -11,6 +11,8 @@
 #     GPUS=N           and take turns with so many GPUs; LAUNCHES counts per GPU then
 #     BACKEND=cuda     what they run on, cpu unless said
 #     FROM=FRAME       judge from that frame on, for the end of a long video
+#     KEPT=FRAME       say too how many of the videos whose colours and forms are right
+#                      before that frame have them right from FROM on
 #     KEEP=FOLDER      keep videos and latents there
 #     SOFAR=FILE       where to say every few seconds what is right so far
 #     CAPTIONS=FILE    lines FIRST to FIRST + COUNT - 1 (from 0) instead of held-out captions
@@ -59,6 +61,21 @@ judge()
     [ ! -s "$work/made" ] || "$bin/demo_world" judge_all "$work/made" ${FROM:+"$FROM"}
 }
 
+# kept: what became of what was right at first; before the last line
+kept()
+{
+    judge >"$work/end"
+    "$bin/demo_world" judge_all "$work/made" 0 "$KEPT" >"$work/begin"
+    sed '$d' "$work/end"
+    paste -d '\n' "$work/begin" "$work/end" | awk '/^right/ { next }
+        { right = /: background . colour 1 form 1 / }
+        ++n % 2 { at_first = right; next }
+        at_first { all++; kept += right }
+        END { printf "kept: colours and forms of %d of %d videos, %.1f %%\n", kept, all,
+            all ? 100 * kept / all : 0 }'
+    tail -1 "$work/end"
+}
+
 for ((k = 0; k < parts; k++)); do
     if [ -n "${GPUS:-}" ]; then
         CUDA_VISIBLE_DEVICES=$((k % GPUS)) generate $k "$@" &
@@ -72,5 +89,9 @@ while [ -n "${SOFAR:-}" ] && [ -n "$(jobs -r)" ]; do
     cp "$work/sofar" "$SOFAR"
 done
 wait
-judge
+if [ -n "${KEPT:-}" ]; then
+    kept
+else
+    judge
+fi
 [ "$(wc -l <"$work/made")" = "$(wc -l <"$work/list")" ]

@@ -39,10 +39,11 @@ clips)
     wanted="background:90 colour:90 form:80 motion:80"
     ;;
 long)
-    said=$(FROM=25 "$quality" "$bin" "$model" 200 6 --precision fp32 --num_frames 29 \
+    said=$(FROM=25 KEPT=17 "$quality" "$bin" "$model" 200 6 --precision fp32 --num_frames 29 \
         --inference_steps 30 --model_kind df --base_num_frames 17 --overlap_history 13 \
         --addnoise_condition 20)
     wanted="background:80 colour:80 form:80"
+    held "$(grep '^kept: ' <<<"$said" | awk '{ print "kept", $(NF - 1), "%" }')" kept 80
     ;;
 *)
     echo "usage: trained.sh BIN MODEL short|clips|long" >&2

@@ -3,8 +3,9 @@
  *     demo_world captions SEED FIRST COUNT      one caption a line
  *     demo_world draw SEED INDEX FRAMES OUT     a clip, as .y4m
  *     demo_world judge VIDEO CAPTION [FROM]     what is right, from frame FROM on
- *     demo_world judge_all LIST [FROM]          the same of lines "VIDEO<tab>CAPTION"
- *     demo_world self SEED COUNT FRAMES         the judge of clips that are right
+ *     demo_world judge_all LIST [FROM [TO]]     the same of lines "VIDEO<tab>CAPTION",
+ * of frames before TO demo_world self SEED COUNT FRAMES         the judge of clips that
+ * are right
  */
 #include <errno.h>
 #include <stdio.h>
@@ -150,8 +151,8 @@ static void score_print(const struct score *s)
            part * s->size, part * s->motion, part * s->speed);
 }
 
-/* Judge a clip from frame `from` on and say what is seen. */
-static int clip_judge(const char *path, const char *caption, uint64_t from,
+/* Judge frames `from` to `to` - 1 of a clip, or to its end, and say what is seen. */
+static int clip_judge(const char *path, const char *caption, uint64_t from, uint64_t to,
                       struct score *score)
 {
     struct world_scene told, seen;
@@ -162,8 +163,10 @@ static int clip_judge(const char *path, const char *caption, uint64_t from,
         die("that is no caption of this world");
     rgb = frames_new(FRAMES_MAX);
     st = video_read(path, rgb, &n);
+    if (st == 0 && (uint64_t)n > to)
+        n = (int)to;
     if (st == 0 && from + 2 > (uint64_t)n)
-        die("the video ends before that frame");
+        die("fewer than two frames to judge");
     if (st == 0 && judge_see(rgb + from * FRAME_BYTES, n - (int)from, &seen)) {
         struct verdict v = judge_compare(&told, &seen);
 
@@ -178,12 +181,14 @@ static int judge(char **args)
 {
     struct score score = {0};
 
-    return clip_judge(args[0], args[1], args[2] ? number(args[2]) : 0, &score);
+    return clip_judge(args[0], args[1], args[2] ? number(args[2]) : 0, FRAMES_MAX,
+                      &score);
 }
 
 static int judge_all(char **args)
 {
     uint64_t from = args[1] ? number(args[1]) : 0;
+    uint64_t to = args[1] && args[2] ? number(args[2]) : FRAMES_MAX;
     FILE *f = fopen(args[0], "re");
     struct score score = {0};
     char *line = NULL;
@@ -201,7 +206,7 @@ static int judge_all(char **args)
         line[strcspn(line, "\n")] = '\0';
         tab[1 + strcspn(tab + 1, "\n")] = '\0';
         printf("%s: %s: ", line, tab + 1);
-        st = clip_judge(line, tab + 1, from, &score);
+        st = clip_judge(line, tab + 1, from, to, &score);
     }
     free(line);
     fclose(f);
@@ -244,7 +249,7 @@ int main(int argc, char **argv)
     } table[] = {{"captions", 3, 3, captions},
                  {"draw", 4, 4, draw},
                  {"judge", 2, 3, judge},
-                 {"judge_all", 1, 2, judge_all},
+                 {"judge_all", 1, 3, judge_all},
                  {"self", 3, 3, self}};
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]) && argc > 1; i++)
@@ -252,5 +257,6 @@ int main(int argc, char **argv)
             argc - 2 <= table[i].most)
             return table[i].run(argv + 2);
     die("usage: captions SEED FIRST COUNT | draw SEED INDEX FRAMES OUT | "
-        "judge VIDEO CAPTION [FROM] | judge_all LIST [FROM] | self SEED COUNT FRAMES");
+        "judge VIDEO CAPTION [FROM] | judge_all LIST [FROM [TO]] | "
+        "self SEED COUNT FRAMES");
 }

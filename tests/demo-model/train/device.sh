@@ -116,7 +116,7 @@ long()
     ready
     for kind in ${KINDS:-17-13-0 17-9-0 25-17-0 17-13-3 17-9-3}; do
         IFS=- read -r base shared lag <<<"$kind"
-        FROM=$((3 * base - 2 * shared)) judged "long-$kind" 200 "${1:-40}" \
+        FROM=$((3 * base - 2 * shared)) KEPT=$base judged "long-$kind" 200 "${1:-40}" \
             --num_frames $((4 * base - 3 * shared)) --model_kind df --ar_step "$lag" \
             --base_num_frames "$base" --overlap_history "$shared" --addnoise_condition 20
     done
