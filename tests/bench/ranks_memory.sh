@@ -10,6 +10,7 @@
 # Needs 6 GiB of memory and of disk in TMPDIR.
 set -euo pipefail
 export LC_ALL=C
+. "$(dirname "$0")/../sparse.sh"
 bin=$(realpath "$1")
 ranks=${2:-4}
 folder=$(mktemp -d "${TMPDIR:-/tmp}/framefleet-bench-XXXXXX")
@@ -20,20 +21,11 @@ mpirun=(mpirun -q --oversubscribe --bind-to none)
 [ "$(id -u)" -ne 0 ] || mpirun+=(--allow-run-as-root)
 export OPENBLAS_NUM_THREADS=1
 
-# The header of a safetensors file, and how many bytes of data it speaks of.
-header()
-{
-    awk -v d=1536 -v ffn=8960 -v layers=24 -v text=128 -v z=16 '
-    function tensor(name, shape,    n, i, part, bytes)
-    {
-        n = split(shape, part, ",")
-        bytes = 2
-        for (i = 1; i <= n; i++)
-            bytes *= part[i]
-        printf "%s\"%s\":{\"dtype\":\"BF16\",\"shape\":[%s],\"data_offsets\":[%.0f,%.0f]}",
-            at ? "," : "{", name, shape, at, at + bytes
-        at += bytes
-    }
+"$bin/make_demo_model" model >/dev/null
+sed -i 's/"dim": .*/"dim": 1536,/; s/"ffn_dim": .*/"ffn_dim": 8960,/
+    s/"num_heads": .*/"num_heads": 12,/; s/"num_layers": .*/"num_layers": 24,/' \
+    model/config.json
+weights=$(sparse_weights model/diffusion_pytorch_model.safetensors '
     function linear(name, rows, cols)
     {
         tensor(name ".weight", rows "," cols)
@@ -65,23 +57,7 @@ header()
         }
         tensor("head.modulation", "1,2," d)
         linear("head.head", 4 * z, d)
-        print "}"
-        printf "%.0f", at >"bytes"
-    }' | tr -d '\n'
-}
-
-"$bin/make_demo_model" model >/dev/null
-sed -i 's/"dim": .*/"dim": 1536,/; s/"ffn_dim": .*/"ffn_dim": 8960,/
-    s/"num_heads": .*/"num_heads": 12,/; s/"num_layers": .*/"num_layers": 24,/' \
-    model/config.json
-header >header
-weights=$(cat bytes)
-length=$(stat -c %s header)
-file=model/diffusion_pytorch_model.safetensors
-printf "$(printf '\\x%02x' $((length & 255)) $((length >> 8 & 255)) \
-    $((length >> 16 & 255)) 0 0 0 0 0)" >"$file"
-cat header >>"$file"
-truncate -s $((8 + length + weights)) "$file"
+    }' -v d=1536 -v ffn=8960 -v layers=24 -v text=128 -v z=16)
 
 # Processes of this run.
 ours()

@@ -1,54 +1,34 @@
 #!/usr/bin/env bash
 # text_memory.sh - the text encoder's memory is free before the transformer's is taken,
 # and a text encoder that is no good is found before the transformer is read
+. "$(dirname "$0")/../sparse.sh"
 . "$(dirname "$0")/lib.sh"
 
 # ---- a model whose text encoder is most of it: a table of zeros for 2 million words
 
-# The header of a safetensors file, and how many bytes of data it speaks of.
-header()
-{
-    awk -v d=48 -v ffn=70 -v inner=40 -v layers=3 -v vocab=2000000 '
-    function tensor(name, shape,    n, i, part, bytes)
-    {
-        n = split(shape, part, ",")
-        bytes = 2
-        for (i = 1; i <= n; i++)
-            bytes *= part[i]
-        printf "%s\"%s.weight\":{\"dtype\":\"BF16\",\"shape\":[%s],\"data_offsets\":[%.0f,%.0f]}",
-            at ? "," : "{", name, shape, at, at + bytes
-        at += bytes
-    }
-    BEGIN {
-        tensor("token_embedding", vocab "," d)
-        for (b = 0; b < layers; b++) {
-            block = "blocks." b "."
-            tensor(block "norm1", d)
-            for (i = 1; i <= 3; i++)
-                tensor(block "attn." substr("qkv", i, 1), inner "," d)
-            tensor(block "attn.o", d "," inner)
-            tensor(block "pos_embedding.embedding", "32,4")
-            tensor(block "norm2", d)
-            tensor(block "ffn.gate.0", ffn "," d)
-            tensor(block "ffn.fc1", ffn "," d)
-            tensor(block "ffn.fc2", d "," ffn)
-        }
-        tensor("norm", d)
-        print "}"
-        printf "%.0f", at >"bytes"
-    }' | tr -d '\n'
-}
-
 model_original big wan_a
 rm big/models_t5_umt5-xxl-enc-bf16.pth
-header >header
-length=$(wc -c <header)
-text=$(cat bytes)
-file=big/models_t5_umt5-xxl-enc-bf16.safetensors
-printf "$(printf '\\x%02x' $((length & 255)) $((length >> 8 & 255)) \
-    $((length >> 16 & 255)) 0 0 0 0 0)" >"$file"
-cat header >>"$file"
-truncate -s $((8 + length + text)) "$file"
+text=$(sparse_weights big/models_t5_umt5-xxl-enc-bf16.safetensors '
+    function weight(name, shape)
+    {
+        tensor(name ".weight", shape)
+    }
+    BEGIN {
+        weight("token_embedding", vocab "," d)
+        for (b = 0; b < layers; b++) {
+            block = "blocks." b "."
+            weight(block "norm1", d)
+            for (i = 1; i <= 3; i++)
+                weight(block "attn." substr("qkv", i, 1), inner "," d)
+            weight(block "attn.o", d "," inner)
+            weight(block "pos_embedding.embedding", "32,4")
+            weight(block "norm2", d)
+            weight(block "ffn.gate.0", ffn "," d)
+            weight(block "ffn.fc1", ffn "," d)
+            weight(block "ffn.fc2", d "," ffn)
+        }
+        weight("norm", d)
+    }' -v d=48 -v ffn=70 -v inner=40 -v layers=3 -v vocab=2000000)
 
 # ---- the plan: the larger of the two, not their sum
 
