@@ -98,11 +98,6 @@ static void io_cut(struct bench_stand *s, struct arena *a)
     s->t = tensor_cut(a, DT_F32, space, 1, (int64_t[]){1});
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 static enum status memory_get(struct bench_stand *s, struct err *e)
 {
     struct bench *b = s->b;
@@ -115,11 +110,12 @@ static enum status memory_get(struct bench_stand *s, struct err *e)
     arena_init(&counting, NULL, 0);
     io_cut(s, &counting);
     s->bytes[STAND_SCRATCH] = s->plan.forward_bytes +
-                              larger(counting.peak,
-                                     b->o->end_to_end ? denoise_state_bytes(b->ops, &a)
-                                                      : 0);
-    s->bytes[STAND_SCRATCH] = larger(s->bytes[STAND_SCRATCH],
-                                     s->plan.context_scratch_bytes + text);
+                              bytes_larger(counting.peak,
+                                           b->o->end_to_end
+                                               ? denoise_state_bytes(b->ops, &a)
+                                               : 0);
+    s->bytes[STAND_SCRATCH] = bytes_larger(s->bytes[STAND_SCRATCH],
+                                           s->plan.context_scratch_bytes + text);
     s->bytes[STAND_KEPT] = s->plan.context_bytes * BRANCHES / (size_t)s->mesh.guidance;
     s->bytes[STAND_WORKSPACE] = s->plan.workspace_bytes;
     for (int i = 0; i < STAND_MEMORIES; i++)

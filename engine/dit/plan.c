@@ -13,11 +13,6 @@ static const char *const stage_names[STAGE_COUNT] = {
     [STAGE_CROSS] = "cross", [STAGE_FEED] = "feed",   [STAGE_HEAD] = "head",
 };
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* One kind of matrix product, y[rows,n_out] = x[rows,n_in] w^T, done `times` times. */
 struct product {
     int64_t times, rows, n_in, n_out;
@@ -46,7 +41,7 @@ static size_t rows_workspace(const struct ops *ops, const struct product *p,
     }
     for (int i = 0; i < 3; i++) {
         w.dtype = stored[i];
-        bytes = larger(bytes, ops_linear_workspace(ops, &a));
+        bytes = bytes_larger(bytes, ops_linear_workspace(ops, &a));
     }
     return bytes;
 }
@@ -57,7 +52,7 @@ static size_t product_workspace(const struct ops *ops, const struct product *p)
     int64_t rest = p->at_once ? p->rows % p->at_once : 0;
     size_t bytes = rows_workspace(ops, p, p->at_once ? p->at_once : p->rows);
 
-    return rest ? larger(bytes, rows_workspace(ops, p, rest)) : bytes;
+    return rest ? bytes_larger(bytes, rows_workspace(ops, p, rest)) : bytes;
 }
 
 static double product_flops(const struct product *p)
@@ -72,7 +67,7 @@ static void count_products(const struct ops *ops, const struct product *list, in
 {
     for (int i = 0; i < n; i++) {
         *flops += product_flops(&list[i]);
-        *workspace = larger(*workspace, product_workspace(ops, &list[i]));
+        *workspace = bytes_larger(*workspace, product_workspace(ops, &list[i]));
     }
 }
 
@@ -158,9 +153,9 @@ static enum status plan_forward(const struct dit_dims *n, const struct dit_shape
         p->stage[i].name = stage_names[i];
         p->stage[i].bytes = stage[i];
     }
-    p->workspace_bytes = larger(p->workspace_bytes, seqpar_workspace(sp));
-    p->workspace_bytes = larger(p->workspace_bytes,
-                                cross_workspace(n, shape->context_rows, ops, &b));
+    p->workspace_bytes = bytes_larger(p->workspace_bytes, seqpar_workspace(sp));
+    p->workspace_bytes = bytes_larger(p->workspace_bytes,
+                                      cross_workspace(n, shape->context_rows, ops, &b));
     seqpar_destroy(sp);
     return ST_OK;
 }

@@ -69,11 +69,6 @@ static bool on_device(const struct pipeline *p)
     return ops_facts(p->ops)->space != MEM_HOST;
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* What this machine must hold: on the leader's the leader's plan, on others one copy of
  * the weights that ranks share, and the activations of the ranks beside it, who have
  * none yet while the leader encodes text. Of a device: what this rank has there. */
@@ -100,7 +95,7 @@ static enum status peak_with(struct pipeline *p, const struct job *job,
                  (p->vae_ranks > 1 ? plan.weight_bytes[MODEL_VAE] : 0);
     *out = (leads ? plan.run_bytes : shared) + (size_t)others * rank.activation_bytes;
     if (leads)
-        *out = larger(*out, plan.text_bytes);
+        *out = bytes_larger(*out, plan.text_bytes);
     return ST_OK;
 }
 

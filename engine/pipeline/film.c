@@ -9,11 +9,6 @@ enum { FRAMES_PER_LATENT = 4, RGB = 3 };
 
 /* ---- memory ---------------------------------------------------------------------- */
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* The encoder, which only chains through pixels. */
 static enum status encode_plan(const struct vae_config *config, const struct ops *ops,
                                const struct film_form *form, struct vae_plan *out,
@@ -70,7 +65,8 @@ static size_t floats_of(const struct film_form *form)
 {
     size_t encode = FRAMES_PER_LATENT * frame_values(&form->shape);
 
-    return leads(form->rank) ? larger(encode, step_values(form)) : step_values(form);
+    return leads(form->rank) ? bytes_larger(encode, step_values(form))
+                             : step_values(form);
 }
 
 bool film_keeps(const struct film_form *form)
@@ -125,10 +121,10 @@ enum status film_plan(const struct vae_config *config, const struct ops *ops,
     if (form->chained_pixels && leads(form->rank))
         TRY(encode_plan(config, ops, form, &encode, e));
     *out = (struct film_memory){
-        .scratch = keeps ? 0 : larger(decode.arena_bytes, encode.arena_bytes),
+        .scratch = keeps ? 0 : bytes_larger(decode.arena_bytes, encode.arena_bytes),
         .kept = keeps ? decode.arena_bytes : 0,
         .host = host_bytes(config, form),
-        .workspace = larger(decode.workspace_bytes, encode.workspace_bytes),
+        .workspace = bytes_larger(decode.workspace_bytes, encode.workspace_bytes),
     };
     return ST_OK;
 }

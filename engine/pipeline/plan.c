@@ -6,11 +6,6 @@
 
 enum { SHARE_TILES = 256 }; /* of no more tiles the work is added up */
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 static enum status mesh_of(const struct pipeline *p, bool guided, int ranks,
                            struct mesh *out, struct err *e)
 {
@@ -108,9 +103,9 @@ static enum status film_bytes(struct pipeline *p, const struct geometry *g,
     TRY(film_plan(model_vae(p->model), p->ops, &form, &film, e));
     out->decode = film.scratch + film.kept;
     out->kept += film.kept;
-    out->scratch = larger(out->scratch, film.scratch);
+    out->scratch = bytes_larger(out->scratch, film.scratch);
     out->host += film.host;
-    out->workspace = larger(out->workspace, film.workspace);
+    out->workspace = bytes_larger(out->workspace, film.workspace);
     return ST_OK;
 }
 
@@ -125,10 +120,10 @@ static enum status dit_bytes(struct pipeline *p, const struct geometry *g,
     struct dit_plan plan;
 
     TRY(dit_plan(model_dit(p->model), p->precision, &shape, p->ops, &plan, e));
-    out->denoise = larger(plan.forward_bytes + denoise_state_bytes(p->ops, &a),
-                          plan.context_scratch_bytes);
+    out->denoise = bytes_larger(plan.forward_bytes + denoise_state_bytes(p->ops, &a),
+                                plan.context_scratch_bytes);
     out->kept = plan.context_bytes * (size_t)(g->guided ? 2 / g->mesh.guidance : 1);
-    out->workspace = larger(out->workspace, plan.workspace_bytes);
+    out->workspace = bytes_larger(out->workspace, plan.workspace_bytes);
     return ST_OK;
 }
 
@@ -258,10 +253,11 @@ static void peak_fill(const struct pipeline *p, const struct job *job,
 
     out->text_stays = p->texts.stays;
     out->run_bytes = m->host + part_bytes(p, MODEL_DIT) + part_bytes(p, MODEL_VAE) +
-                     staying_bytes(p) + (p->texts.stays ? larger(text, rest) : rest);
+                     staying_bytes(p) +
+                     (p->texts.stays ? bytes_larger(text, rest) : rest);
     if (job_encodes(job) && !p->texts.stays)
         out->text_bytes = text + m->texts + part_bytes(p, MODEL_TEXT);
-    out->peak_bytes = larger(out->text_bytes, out->run_bytes);
+    out->peak_bytes = bytes_larger(out->text_bytes, out->run_bytes);
 }
 
 static void plan_fill(const struct pipeline *p, const struct geometry *g,
@@ -376,8 +372,8 @@ static void device_fill(const struct pipeline *p, const struct geometry *g,
         out->text_bytes = part_bytes(p, MODEL_TEXT) + encoder_bytes(m);
     out->exchange_bytes = wire_buffer_bytes(&g->mesh);
     out->device_bytes = out->exchange_bytes +
-                        larger(out->text_bytes,
-                               out->weight_bytes + out->activation_bytes);
+                        bytes_larger(out->text_bytes,
+                                     out->weight_bytes + out->activation_bytes);
 }
 
 enum status pipeline_plan_rank(struct pipeline *p, const struct job *job, int rank,
@@ -408,8 +404,8 @@ enum status pipeline_plan_rank_cut(struct pipeline *p, const struct job *job, in
         sent_fill(p, &g, &shape, out);
         out->activation_bytes = arenas_bytes(&memory);
         if (p->texts.stays)
-            out->activation_bytes = larger(out->activation_bytes,
-                                           encoder_bytes(&memory));
+            out->activation_bytes = bytes_larger(out->activation_bytes,
+                                                 encoder_bytes(&memory));
         device_fill(p, &g, job, &memory, out);
         out->decode_bytes = memory.decode;
     }

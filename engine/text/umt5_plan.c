@@ -27,11 +27,6 @@ void umt5_buffers_cut(const struct text_config *c, enum dtype act, enum mem_spac
     b->inner = tensor_cut(a, act, space, 2, wide);
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* Workspace of y[n,n_out] = x[n,n_in] w^T, whatever float type w is stored in. */
 static size_t product_workspace(const struct ops *ops, int64_t n, int64_t n_in,
                                 int64_t n_out, enum dtype act, enum dtype result)
@@ -46,7 +41,7 @@ static size_t product_workspace(const struct ops *ops, int64_t n, int64_t n_in,
 
     for (int i = 0; i < 3; i++) {
         w.dtype = stored[i];
-        bytes = larger(bytes, ops_linear_workspace(ops, &a));
+        bytes = bytes_larger(bytes, ops_linear_workspace(ops, &a));
     }
     return bytes;
 }
@@ -81,14 +76,14 @@ enum status umt5_plan(const struct text_config *config, enum dtype act, int64_t 
     umt5_buffers_cut(config, act, ops_facts(ops)->space, n, &a, &b);
     p.arena_bytes = a.peak;
     p.workspace_bytes = attention_workspace(ops, config, n, &b);
-    p.workspace_bytes = larger(p.workspace_bytes,
-                               product_workspace(ops, n, d, inner, act, act));
-    p.workspace_bytes = larger(p.workspace_bytes,
-                               product_workspace(ops, n, inner, d, act, DT_F32));
-    p.workspace_bytes = larger(p.workspace_bytes,
-                               product_workspace(ops, n, d, ffn, act, DT_F32));
-    p.workspace_bytes = larger(p.workspace_bytes,
-                               product_workspace(ops, n, ffn, d, act, DT_F32));
+    p.workspace_bytes = bytes_larger(p.workspace_bytes,
+                                     product_workspace(ops, n, d, inner, act, act));
+    p.workspace_bytes = bytes_larger(p.workspace_bytes,
+                                     product_workspace(ops, n, inner, d, act, DT_F32));
+    p.workspace_bytes = bytes_larger(p.workspace_bytes,
+                                     product_workspace(ops, n, d, ffn, act, DT_F32));
+    p.workspace_bytes = bytes_larger(p.workspace_bytes,
+                                     product_workspace(ops, n, ffn, d, act, DT_F32));
     p.flops = (double)config->layers * (double)n *
               ((double)d * (8.0 * (double)inner + 6.0 * (double)ffn) +
                4.0 * (double)n * (double)inner);

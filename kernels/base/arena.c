@@ -34,3 +34,8 @@ void arena_reset(struct arena *a, size_t mark)
     assert(mark <= a->used);
     a->used = mark;
 }
+
+size_t bytes_larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}

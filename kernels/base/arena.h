@@ -38,4 +38,7 @@ void *arena_cut(struct arena *a, size_t bytes);
 size_t arena_mark(const struct arena *a);
 void arena_reset(struct arena *a, size_t mark);
 
+/* What two phases need that take turns in the same memory. */
+size_t bytes_larger(size_t a, size_t b);
+
 #endif
