@@ -56,7 +56,7 @@ void texts_expect(struct texts *t, const struct job *const *jobs, int n)
     }
 }
 
-static void list_clear(struct texts *t)
+void texts_release(struct texts *t)
 {
     for (int i = 0; i < t->n; i++) {
         free(t->list[i].ids);
@@ -65,11 +65,6 @@ static void list_clear(struct texts *t)
     free(t->list);
     t->list = NULL;
     t->n = 0;
-}
-
-void texts_release(struct texts *t)
-{
-    list_clear(t);
 }
 
 /* ---- memory ---------------------------------------------------------------------- */
@@ -166,12 +161,13 @@ static enum status job_find(struct pipeline *p, const struct job *job, int at[PR
     return ST_OK;
 }
 
+/* Those of all jobs, once: what is listed stays. */
 static void expected_find(struct pipeline *p)
 {
     const struct texts *t = &p->texts;
-    int at[PROMPTS], n;
+    int at[PROMPTS], n, jobs = t->stays || t->n ? 0 : t->n_jobs;
 
-    for (int i = 0; i < t->n_jobs && !t->stays; i++) {
+    for (int i = 0; i < jobs; i++) {
         struct err ignored = ERR_INIT;
 
         job_find(p, t->jobs[i], at, &n, &ignored);
@@ -375,9 +371,9 @@ enum status texts_get(struct pipeline *p, const struct job *job,
     int own[PROMPTS], n;
 
     if (t->stays)
-        list_clear(t);
-    TRY(job_find(p, job, own, &n, e));
+        texts_release(t);
     expected_find(p);
+    TRY(job_find(p, job, own, &n, e));
     TRY(waiting_encode(p, own, n, events, e));
     if (!n)
         return ST_OK;
