@@ -136,7 +136,7 @@ struct bench_result {
     struct bench_accuracy accuracy;
     struct bench_tuned *tuned; /* [BENCH_TUNED]; NULL: not asked for */
     double settle_seconds; /* of proving products, as a run does before its first pass;
-                            * 0: no algorithms were asked for */
+                            * 0: the backend has no choice */
     char settle_note[SETTLE_NOTE_BYTES];
     double copy_rate, product_rate; /* bytes and FLOP per second; 0: not measured */
     enum bench_whole whole;

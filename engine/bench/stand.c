@@ -46,9 +46,10 @@ static enum status settle(struct bench_stand *s, struct err *e)
 {
     struct bench_result *r = s->b->r;
     double begun = clock_seconds();
+    int proven;
 
-    TRY(dit_settle(s->dit, r->settle_note, e));
-    r->settle_seconds = clock_seconds() - begun;
+    TRY(dit_settle(s->dit, &proven, r->settle_note, e));
+    r->settle_seconds = proven > 0 ? clock_seconds() - begun : 0.0;
     return ST_OK;
 }
 

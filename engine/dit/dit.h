@@ -62,9 +62,10 @@ enum status dit_create(const struct dit_config *config,
 void dit_destroy(struct dit *m);
 
 /* Settle how the products of blocks are worked out, and prove that no row of them
- * depends on how many there are (kernels/settle.h). `note`: "", or one line to be
- * shown. Set-up code: allocates for a moment, and waits. The weights must be loaded. */
-enum status dit_settle(const struct dit *m, char note[SETTLE_NOTE_BYTES],
+ * depends on how many there are (kernels/settle.h). *proven: how many products were;
+ * 0 on a backend without a choice. `note`: "", or one line to be shown. Set-up code:
+ * allocates for a moment, and waits. The weights must be loaded. */
+enum status dit_settle(const struct dit *m, int *proven, char note[SETTLE_NOTE_BYTES],
                        struct err *e);
 
 #endif

@@ -45,9 +45,9 @@ static enum status trial_run(struct trial *t, struct queue *q,
     return linear_settle(ops, q, &a, &t->again, note, e);
 }
 
-/* Memory and a queue for one product. */
-static enum status trial_open(struct trial *t, char note[SETTLE_NOTE_BYTES],
-                              struct err *e)
+/* Memory and a queue for one product; *proven counts it where there is a choice. */
+static enum status trial_open(struct trial *t, int *proven,
+                              char note[SETTLE_NOTE_BYTES], struct err *e)
 {
     struct ops *ops = t->m->ops;
     void *memory = NULL, *workspace = NULL;
@@ -73,6 +73,7 @@ static enum status trial_open(struct trial *t, char note[SETTLE_NOTE_BYTES],
     arena_init(&arena, memory, arena.peak);
     trial_cut(t, &arena);
     st = trial_run(t, q, note, e);
+    *proven += st == ST_OK;
 
 out:
     ops_queue_close(ops, q);
@@ -81,7 +82,8 @@ out:
     return st;
 }
 
-enum status dit_settle(const struct dit *m, char note[SETTLE_NOTE_BYTES], struct err *e)
+enum status dit_settle(const struct dit *m, int *proven, char note[SETTLE_NOTE_BYTES],
+                       struct err *e)
 {
     const struct dit_block *b = &m->blocks[0];
     const struct dit_linear *all[] = {&b->self.q, &b->ffn_in, &b->ffn_out};
@@ -89,11 +91,12 @@ enum status dit_settle(const struct dit *m, char note[SETTLE_NOTE_BYTES], struct
     enum status st = ST_OK;
 
     note[0] = 0;
+    *proven = 0;
     TRY(weights_borrow_block(m->weights, 0, e));
     for (int i = 0; i < 3 && st == ST_OK; i++) {
         struct trial t = {.m = m, .l = all[i]};
 
-        st = trial_open(&t, one, e);
+        st = trial_open(&t, proven, one, e);
         if (st == ST_OK && one[0])
             memcpy(note, one, SETTLE_NOTE_BYTES);
     }

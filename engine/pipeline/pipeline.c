@@ -214,10 +214,11 @@ static enum status dit_make(struct pipeline *p, const struct pipeline_events *ev
                             struct err *e)
 {
     char note[SETTLE_NOTE_BYTES];
+    int proven;
 
     TRY(dit_create(model_dit(p->model), p->precision, p->store[MODEL_DIT], p->ops,
                    &p->dit, e));
-    TRY(dit_settle(p->dit, note, e));
+    TRY(dit_settle(p->dit, &proven, note, e));
     if (note[0] && events->note && world_facts(p->world)->rank == 0)
         events->note(events->ctx, "products", note);
     return ST_OK;

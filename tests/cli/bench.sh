@@ -55,6 +55,7 @@ awk -v whole="$(result end_to_end.seconds)" -v f="$(result forward.median_second
 bench_of --end_to_end
 is "measured" "$(result end_to_end.how)" measured
 bench_of --parts forward
+is "no choice of products, none proven" "$("$PROBE" json bench.json settle_seconds 2>/dev/null)" "?"
 is "no whole of a part" "$("$PROBE" json bench.json end_to_end.how 2>/dev/null)" "?"
 
 # Work and memory follow the layers; shared blocks take the memory of one.
