@@ -500,9 +500,7 @@ static __device__ void attend_all(const struct codes_view &a, const struct room 
             barrier_wait(r.full + 8 * at.s, at.turn);
         products_wait<0>();
         values_add(r, s, sum, st);
-        __syncwarp();
-        if (threadIdx.x % WARP == 0)
-            barrier_arrive(r.empty + 8 * s);
+        warp_arrive(r.empty + 8 * s);
     }
     queries_store(a.rows, h, begin, 0.0f, st);
 }

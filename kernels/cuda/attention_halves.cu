@@ -303,22 +303,15 @@ static __device__ __forceinline__ void slot_wait(const struct slot &s)
     barrier_wait(s.full, s.parity);
 }
 
-static __device__ __forceinline__ void slot_release(const struct slot &s)
-{
-    __syncwarp();
-    if (threadIdx.x % WARP == 0)
-        barrier_arrive(s.empty);
-}
-
 /* The tile's queries and keys are used up: of queries, when it is the item's last. */
 static __device__ __forceinline__ void logits_release(const struct halves_view &a,
                                                       uint32_t room, struct walk w,
                                                       int tile, int item)
 {
-    slot_release(slot_of(room, SLOT_K, tile));
+    warp_arrive(slot_of(room, SLOT_K, tile).empty);
     walk_next(a, w);
     if (item_begins(w))
-        slot_release(slot_of(room, SLOT_Q, item));
+        warp_arrive(slot_of(room, SLOT_Q, item).empty);
 }
 
 static __device__ __forceinline__ void tops_clear(struct tops &st)
@@ -425,7 +418,7 @@ static __device__ void attend_all(const struct halves_view &a, uint32_t room, in
         if (more)
             slot_wait(slot_of(room, SLOT_V, tile + 1));
         products_wait<0>();
-        slot_release(v);
+        warp_arrive(v.empty);
         operands_make(x, p);
         if (begins)
             item_store(a, before.item, group, st);

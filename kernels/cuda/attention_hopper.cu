@@ -655,9 +655,7 @@ static __device__ void attend_all(const struct hopper_view &a,
         products_wait<1>();
         if constexpr (CODES)
             codes_add(r, s, st, work.sum, shrink);
-        __syncwarp();
-        if (threadIdx.x % WARP == 0)
-            barrier_arrive(r.empty + 8 * s);
+        warp_arrive(r.empty + 8 * s);
         products_wait<0>();
     }
     queries_store(a, h, first, CODES ? 8.807354922057604f : 0.0f, st);

@@ -235,10 +235,10 @@ static __device__ void multiply_all(const struct conv_view &a,
             products_commit();
             products_wait<1>();
             if (i > 0)
-                stage_free(r.empty, (int)((step - 1) % k::STAGES));
+                warp_arrive(r.empty + 8 * (int)((step - 1) % k::STAGES));
         }
         products_wait<0>();
-        stage_free(r.empty, (int)((step - 1) % k::STAGES));
+        warp_arrive(r.empty + 8 * (int)((step - 1) % k::STAGES));
         tile_store<WIDTH>(a, place_of<WIDTH>(a, tile), group, d);
     }
 }

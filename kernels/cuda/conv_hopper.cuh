@@ -40,13 +40,6 @@ enum {
         OPS_8(c, d, 80), OPS_8(c, d, 88)
 #define OPS_4(c, d) c(d[0]), c(d[1]), c(d[2]), c(d[3])
 
-static __device__ __forceinline__ void stage_free(uint32_t empty, int s)
-{
-    __syncwarp();
-    if (threadIdx.x % WARP == 0)
-        barrier_arrive(empty + 8 * s);
-}
-
 template <int WIDTH>
 static __device__ __forceinline__ void tile_store(const struct conv_view &a,
                                                   const struct place &p, int group,

@@ -277,9 +277,7 @@ struct lookup {
 
 static __device__ __forceinline__ void place_free(uint32_t empty, int64_t n, int count)
 {
-    __syncwarp();
-    if (threadIdx.x % WARP == 0)
-        barrier_arrive(empty + 8 * (uint32_t)(n % count));
+    warp_arrive(empty + 8 * (uint32_t)(n % count));
 }
 
 template <int WIDTH, bool UP>

@@ -12,6 +12,7 @@
 #include <cuda.h>
 #include <stdint.h>
 
+#include "kernels/cuda/device.cuh"
 #include "kernels/cuda/shared.cuh"
 
 /* ---- addresses ----------------------------------------------------------------- */
@@ -76,6 +77,14 @@ static __device__ __forceinline__ void barrier_init(uint32_t at, int count)
 static __device__ __forceinline__ void barrier_arrive(uint32_t at)
 {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(at) : "memory");
+}
+
+/* All lanes of this warp are done with a place: one arrival for them. */
+static __device__ __forceinline__ void warp_arrive(uint32_t at)
+{
+    __syncwarp();
+    if (threadIdx.x % WARP == 0)
+        barrier_arrive(at);
 }
 
 /* Arrive, and expect bytes of boxes. */
