@@ -40,7 +40,21 @@ enum status devices_distinct(const struct device_claim *all, int n, struct err *
     return ST_OK;
 }
 
-enum status devices_check(struct world *w, const char *name, int visible, struct err *e)
+enum status devices_alike(const struct device_claim *all, int n, struct err *e)
+{
+    for (int i = 1; i < n; i++) {
+        if (strcmp(all[i].chooses, all[0].chooses) != 0)
+            return err_set(e, ST_USAGE,
+                           "cannot work out products alike: rank %d of '%s' has %s, "
+                           "rank 0 of '%s' %s; give all ranks one cuBLAS and one file "
+                           "of algorithms",
+                           i, all[i].host, all[i].chooses, all[0].host, all[0].chooses);
+    }
+    return ST_OK;
+}
+
+enum status devices_check(struct world *w, const struct ops_facts *facts, int visible,
+                          struct err *e)
 {
     const struct world_facts *f = world_facts(w);
     struct device_claim mine = {.visible = visible};
@@ -50,10 +64,15 @@ enum status devices_check(struct world *w, const char *name, int visible, struct
     if (!all)
         return err_set(e, ST_RESOURCE, "out of memory: %d ranks", f->size);
     snprintf(mine.host, sizeof(mine.host), "%s", f->host);
-    snprintf(mine.device, sizeof(mine.device), "%s", name ? name : "");
+    snprintf(mine.device, sizeof(mine.device), "%s",
+             facts->device ? facts->device : "");
+    snprintf(mine.chooses, sizeof(mine.chooses), "%s",
+             facts->chooses ? facts->chooses : "");
     st = world_gather(w, &mine, sizeof(mine), all, e);
     if (st == ST_OK)
         st = devices_distinct(all, f->size, e);
+    if (st == ST_OK)
+        st = devices_alike(all, f->size, e);
     free(all);
     return st;
 }
@@ -69,5 +88,5 @@ enum status devices_open(struct world *w, const char *backend,
     TRY(device_choose(visible, world_facts(w), &mine.device, e));
     TRY(ops_open(backend, &mine, out, e));
     *hidden = visible == 1 && world_facts(w)->node_size > 1;
-    return devices_check(w, ops_facts(*out)->device, visible, e);
+    return devices_check(w, ops_facts(*out), visible, e);
 }

@@ -1,4 +1,4 @@
-/* devices.h - which GPU a rank works on, and what is refused before it hangs
+/* devices.h - which GPU a rank works on, and what is refused before it goes wrong
  *
  * The rules of cluster-and-recovery 1.3. With V GPUs visible to each of n ranks of a
  * machine:
@@ -8,7 +8,8 @@
  *                        peers": exchanges between them may be slow)
  *     otherwise          refused
  *
- * No two ranks of a launch may have the same GPU: NCCL would hang.
+ * No two ranks of a launch may have the same GPU: NCCL would hang. All must choose
+ * between ways of a product alike: bytes would depend on which rank has a row.
  *
  *     TRY(devices_open(w, "cuda", &options, &ops, &hidden, e));
  */
@@ -38,13 +39,18 @@ struct device_claim {
     char host[WORLD_HOST_BYTES];
     char device[DEVICE_NAME_BYTES]; /* empty: the host */
     int visible;
+    char chooses[DEVICE_NAME_BYTES]; /* ops_facts; empty: there is one way */
 };
 
 /* ST_USAGE with the first two ranks that claim the same. Not collective. */
 enum status devices_distinct(const struct device_claim *all, int n, struct err *e);
 
-/* The same for the ranks of a launch; `name` NULL: the host. Collective. */
-enum status devices_check(struct world *w, const char *name, int visible,
+/* ST_USAGE with the first rank that chooses otherwise than rank 0. Not collective. */
+enum status devices_alike(const struct device_claim *all, int n, struct err *e);
+
+/* Both for the ranks of a launch, by `device` and `chooses` of the facts. Collective.
+ */
+enum status devices_check(struct world *w, const struct ops_facts *facts, int visible,
                           struct err *e);
 
 #endif

@@ -76,6 +76,8 @@ struct ops_facts {
                               * by ops_quantise and ops_convert, not on the host */
     const char *device;      /* what tells its device from all others, also on other
                               * machines ("GPU-6a0b…"); NULL: the host */
+    const char *chooses;     /* by what it chooses between ways of a product: the same
+                              * words, the same choice; NULL: there is one way */
 };
 
 /* Devices that the named backend can be opened on here; 0: it works on the host. */

@@ -71,6 +71,9 @@ enum status algo_table_read(struct algo_table *t, const char *path, struct err *
 const struct algo_row *algo_table_find(const struct algo_table *t,
                                        const struct algo_row *key);
 
+/* A number for what the table says: the same for the same rows in whatever order. */
+uint64_t algo_table_digest(const struct algo_table *t);
+
 void algo_table_release(struct algo_table *t);
 
 #endif

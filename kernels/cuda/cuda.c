@@ -1,6 +1,7 @@
 /* cuda.c - the CUDA backend: its state, memory, streams and table of ops */
 #include "kernels/cuda/cuda.h"
 
+#include <inttypes.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -463,26 +464,25 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     return ST_OK;
 }
 
-/* The program's own table, and the file of the launch, which the name of what computes
- * tells apart: its rows make other bytes. */
+/* The program's own table and the file of the launch. Rows of the file that are not the
+ * program's make other bytes: the name of what computes tells them apart. */
 static enum status algorithms_open(struct cuda *c, const struct ops_options *opt,
                                    struct ops *out, struct err *e)
 {
     size_t at = strlen(out->machine);
-    uint32_t mark = 2166136261u;
+    uint64_t shipped, all;
 
     TRY(algo_table_add(&c->algos, algo_shipped, "of the program", e));
-    if (!opt->algorithms)
-        return ST_OK;
-    TRY(algo_table_read(&c->algos, opt->algorithms, e));
-    for (int i = 0; i < c->algos.count; i++) {
-        for (int k = 0; k < ALGO_WORDS; k++) {
-            uint64_t word = c->algos.row[i].word[k];
-
-            mark = (mark ^ (uint32_t)(word ^ word >> 32)) * 16777619u;
-        }
-    }
-    snprintf(out->machine + at, sizeof(out->machine) - at, " %04x", mark >> 16);
+    shipped = algo_table_digest(&c->algos);
+    if (opt->algorithms)
+        TRY(algo_table_read(&c->algos, opt->algorithms, e));
+    all = algo_table_digest(&c->algos);
+    if (all != shipped)
+        snprintf(out->machine + at, sizeof(out->machine) - at, " %04x",
+                 (unsigned)(all & 0xffff));
+    snprintf(c->chooses, sizeof(c->chooses), "cublasLt %zu and algorithms %016" PRIx64,
+             cublasLtGetVersion(), all);
+    c->table.facts.chooses = c->chooses;
     return ST_OK;
 }
 

@@ -23,11 +23,12 @@ struct gemm_plan {
     cublasLtMatmulAlgo_t algo;
 };
 
-enum { DEVICE_TEXT = 48 };
+enum { DEVICE_TEXT = 48, CHOICE_TEXT = 64 };
 
 struct cuda {
     struct backend table; /* the one of all, with this device's facts */
     char name[DEVICE_TEXT];
+    char chooses[CHOICE_TEXT];
     enum status (*look)(void *self, struct err *e); /* stream.h; NULL: none */
     void *look_self;
     int device;

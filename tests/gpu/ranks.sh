@@ -433,28 +433,42 @@ part_ring()
 
 # ---- wrong placements ----------------------------------------------------------------
 
-# refused NAME N VISIBLE TEXT: with only these GPUs visible
+# refused NAME TEXT ARGUMENTS...: by these arguments of mpirun
 refused()
 {
-    local start
+    local name=$1 text=$2 start
 
+    shift 2
     start=$(now)
-    CUDA_VISIBLE_DEVICES=$3 timeout -k 5 "$(within 20)" "${MPIRUN[@]}" -n "$2" \
-        "$bin/framefleet" generate "${args[@]}" --output no.y4m >log 2>&1 </dev/null
-    row "$1, exit code less 2" $(($? - 2)) 0
+    timeout -k 5 "$(within 20)" "${MPIRUN[@]}" "$@" >log 2>&1 </dev/null
+    row "$name, exit code less 2" $(($? - 2)) 0
     row "    until refused, s" "$(since "$start")" 5
     row "    lines" "$(grep -c '^framefleet: ' log)" 1
     grep '^framefleet: ' log
-    row "    lines that lack the reason" "$(grep '^framefleet: ' log | grep -vc "$4")" 0
+    row "    lines that lack the reason" "$(grep '^framefleet: ' log | grep -vc "$text")" 0
     sweep
 }
 
 part_refuse()
 {
     [ "$backend" = cuda ] || return
+    local run here=(-n 1 -wdir one) there=(-n 1 -wdir two) words
+
     job fp8 8
-    refused "two ranks, one visible GPU" 2 0 "peers are hidden"
-    [ "$gpus" -lt 4 ] || refused "four ranks, two visible GPUs" 4 0,1 "4 ranks on the 2 gpus"
+    run=("$bin/framefleet" generate "${args[@]}" --output no.y4m)
+    CUDA_VISIBLE_DEVICES=0 refused "two ranks, one visible GPU" "peers are hidden" \
+        -n 2 "${run[@]}"
+    [ "$gpus" -lt 4 ] || CUDA_VISIBLE_DEVICES=0,1 refused "four ranks, two visible GPUs" \
+        "4 ranks on the 2 gpus" -n 4 "${run[@]}"
+    mkdir -p one two
+    ln -sfn ../model one/model
+    ln -sfn ../model two/model
+    words=$(printf ' %016x' 1 2 3 4 5 6 7 8)
+    : >one/rows
+    echo "90 130100 BF16 BF16 16 16$words" >two/rows
+    run+=(--algorithms rows)
+    refused "ranks with other files of algorithms" "one file of algorithms" \
+        "${here[@]}" "${run[@]}" : "${there[@]}" "${run[@]}"
 }
 
 # ---- all of it -----------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "dist/comm.h"
+#include "dist/devices.h"
 #include "dist/world.h"
 #include "tests/ranks/check.h"
 
@@ -25,6 +26,22 @@ static void data_moves(struct world *w)
     CHECK_OK(world_bcast(w, &word, sizeof(word), &e));
     CHECK(word == 99);
     CHECK_OK(world_same(w, "words", &word, sizeof(word), &e));
+}
+
+/* As if the last rank's library were another one; all ranks hear of it. */
+static void choices_are_alike(struct world *w)
+{
+    const struct world_facts *f = world_facts(w);
+    struct err e = ERR_INIT;
+    struct ops_facts facts = {.name = "cuda", .chooses = "cublasLt 130100"};
+
+    CHECK_OK(devices_check(w, &facts, 0, &e));
+    if (f->size == 1)
+        return;
+    if (f->rank == f->size - 1)
+        facts.chooses = "cublasLt 130200";
+    CHECK(devices_check(w, &facts, 0, &e) == ST_USAGE);
+    CHECK(strstr(e.text, "has cublasLt 130200, rank 0 of "));
 }
 
 /* Every rank of a node sees what its first one writes. */
@@ -89,6 +106,7 @@ int main(int argc, char **argv)
         return end_by_force(w);
     data_moves(w);
     memory_is_shared(w);
+    choices_are_alike(w);
     if (world_facts(w)->size > 1)
         verdict_is_one(w);
     world_close(w);

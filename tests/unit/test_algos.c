@@ -136,6 +136,47 @@ static void later_rows_take_precedence(void **state)
     algo_table_release(&t);
 }
 
+static uint64_t digest_of(const char *text)
+{
+    struct algo_table t = {0};
+    struct err e = ERR_INIT;
+    uint64_t digest;
+
+    assert_int_equal(algo_table_add(&t, text, "a", &e), ST_OK);
+    digest = algo_table_digest(&t);
+    algo_table_release(&t);
+    return digest;
+}
+
+/* What counts is which product is worked out by which words. */
+static void digests_tell_tables_apart(void **state)
+{
+    static const char other[] = "90 130100 F8_E4M3 BF16 5120 5120"
+                                " 0000000000000009 0000000000000002 0000000000000003"
+                                " 0000000000000004 0000000000000005 0000000000000006"
+                                " 0000000000000007 fedcba9876543210\n";
+    static const char swapped[] = "90 130100 F8_E4M3 BF16 13824 5120"
+                                  " 0000000000000009 0000000000000002 0000000000000003"
+                                  " 0000000000000004 0000000000000005 0000000000000006"
+                                  " 0000000000000007 fedcba9876543210\n"
+                                  "90 130100 F8_E4M3 BF16 5120 5120" WORDS;
+    char text[4096];
+    uint64_t digest;
+
+    (void)state;
+    snprintf(text, sizeof(text), "%s%s\n", other, ROW);
+    digest = digest_of(text);
+    snprintf(text, sizeof(text), "# again\n\n%s # a note\n%s", ROW, other);
+    assert_true(digest_of(text) == digest);
+    assert_true(digest_of(swapped) != digest);
+    assert_true(digest_of(ROW) != digest);
+    assert_true(digest_of(ROW) != digest_of(""));
+    snprintf(text, sizeof(text), "%s%s\n", algo_shipped, ROW);
+    assert_true(digest_of(text) != digest_of(algo_shipped));
+    snprintf(text, sizeof(text), "%s\n%s", ROW, algo_shipped);
+    assert_true(digest_of(text) == digest_of(algo_shipped));
+}
+
 static void bad_lines_are_numbered(void **state)
 {
     struct algo_table t = {0};
@@ -198,6 +239,7 @@ int main(void)
         cmocka_unit_test(the_longest_row_fits),
         cmocka_unit_test(bad_rows_are_named),
         cmocka_unit_test(products_find_their_row),
+        cmocka_unit_test(digests_tell_tables_apart),
         cmocka_unit_test(later_rows_take_precedence),
         cmocka_unit_test(bad_lines_are_numbered),
         cmocka_unit_test(files_are_not_trusted),

@@ -50,8 +50,10 @@ static void gives_each_rank_a_gpu(void **state)
 
 static void refuses_two_ranks_on_one_gpu(void **state)
 {
-    struct device_claim claims[4] = {
-        {"n1", "GPU-a", 2}, {"n1", "GPU-b", 2}, {"n2", "GPU-c", 2}, {"n2", "GPU-d", 2}};
+    struct device_claim claims[4] = {{"n1", "GPU-a", 2, ""},
+                                     {"n1", "GPU-b", 2, ""},
+                                     {"n2", "GPU-c", 2, ""},
+                                     {"n2", "GPU-d", 2, ""}};
     struct err e = ERR_INIT;
 
     (void)state;
@@ -65,9 +67,27 @@ static void refuses_two_ranks_on_one_gpu(void **state)
     assert_non_null(strstr(e.text, "its peers are hidden"));
 }
 
+static void refuses_ranks_that_choose_otherwise(void **state)
+{
+    struct device_claim claims[3] = {{"n1", "GPU-a", 2, "cublasLt 130100"},
+                                     {"n1", "GPU-b", 2, "cublasLt 130100"},
+                                     {"n2", "GPU-c", 2, "cublasLt 130100"}};
+    struct err e = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(devices_alike(claims, 3, &e), ST_OK);
+    snprintf(claims[2].chooses, sizeof(claims[2].chooses), "cublasLt 130200");
+    assert_int_equal(devices_alike(claims, 2, &e), ST_OK);
+    assert_int_equal(devices_alike(claims, 3, &e), ST_USAGE);
+    assert_string_equal(
+        e.text, "cannot work out products alike: rank 2 of 'n2' has cublasLt 130200, "
+                "rank 0 of 'n1' cublasLt 130100; give all ranks one cuBLAS and one "
+                "file of algorithms");
+}
+
 static void lets_ranks_share_a_host(void **state)
 {
-    struct device_claim claims[2] = {{"n1", "", 0}, {"n1", "", 0}};
+    struct device_claim claims[2] = {{"n1", "", 0, ""}, {"n1", "", 0, ""}};
     struct ops_options opt = {.threads = 1};
     struct ops *ops = NULL;
     struct err e = ERR_INIT;
@@ -77,8 +97,13 @@ static void lets_ranks_share_a_host(void **state)
     (void)state;
     assert_int_equal(devices_distinct(claims, 2, &e), ST_OK);
     assert_int_equal(world_open(&w, &e), ST_OK);
-    assert_int_equal(devices_check(w, NULL, 0, &e), ST_OK);
-    assert_int_equal(devices_check(w, "GPU-a", 1, &e), ST_OK);
+    assert_int_equal(devices_check(w, &(struct ops_facts){.name = "cpu"}, 0, &e),
+                     ST_OK);
+    assert_int_equal(
+        devices_check(
+            w, &(struct ops_facts){.name = "cuda", .device = "GPU-a", .chooses = "x"},
+            1, &e),
+        ST_OK);
     assert_int_equal(devices_open(w, "cpu", &opt, &ops, &hidden, &e), ST_OK);
     assert_false(hidden);
     assert_null(ops_facts(ops)->device);
@@ -92,6 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_each_rank_a_gpu),
         cmocka_unit_test(refuses_two_ranks_on_one_gpu),
+        cmocka_unit_test(refuses_ranks_that_choose_otherwise),
         cmocka_unit_test(lets_ranks_share_a_host),
     };
 
