@@ -7,12 +7,15 @@
  * 16 elements (f32: of 4).
  *
  * Scales and bias are left pending, or applied by a small kernel from sums in the
- * workspace, so there is one rounding in both cases.
+ * workspace, as many rows of them at a time as fit (rounds.h), so there is one rounding
+ * in both cases.
  */
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/rounds.h"
 
-static const size_t cast_most = (size_t)64 << 20; /* of a weight that is cast */
+static const size_t cast_most = (size_t)64 << 20;  /* of a weight that is cast */
+static const size_t sums_most = (size_t)128 << 20; /* of sums in the workspace */
 
 /* ---- what goes where ----------------------------------------------------------- */
 
@@ -75,11 +78,27 @@ static bool sums_in_place(const struct op_linear *a)
            a->y->stride[0] == a->y->shape[1];
 }
 
+static bool sums_in_workspace(const struct op_linear *a)
+{
+    return needs_finish(a) && !sums_in_place(a);
+}
+
 static size_t sums_bytes(const struct op_linear *a)
 {
-    return needs_finish(a) && !sums_in_place(a)
-               ? padded((size_t)(a->x->shape[0] * a->w->shape[0]) * sizeof(float))
-               : 0;
+    int64_t cols = a->w->shape[0];
+
+    if (!sums_in_workspace(a))
+        return 0;
+    return padded((size_t)(rounds_room(a->x->shape[0], cols, sums_most) * cols) *
+                  sizeof(float));
+}
+
+/* Rows of y that are worked out at once. */
+static int64_t rows_at_once(const struct cuda *c, const struct op_linear *a)
+{
+    if (!sums_in_workspace(a))
+        return a->x->shape[0];
+    return rounds_rows(a->x->shape[0], a->w->shape[0], c->units, sums_most);
 }
 
 static size_t cast_bytes(const struct tensor *t, enum dtype type)
@@ -178,6 +197,31 @@ static enum status sums_finish(struct queue *q, const struct op_linear *a,
                      "linear", e);
 }
 
+/* The op on an x that has the type of the product, by sums in `sums` or in place. */
+static enum status pieces_run(struct cuda *c, struct queue *q,
+                              const struct op_linear *a, char *sums, char *room,
+                              struct err *e)
+{
+    int64_t rows = a->x->shape[0], n = rows_at_once(c, a);
+    struct gemm_sums to = {sums, a->x->dtype == DT_I8 ? DT_I32 : DT_F32,
+                           a->y->shape[1]};
+    struct op_linear one = *a;
+
+    for (int64_t i = 0; i < rows; i += n) {
+        int64_t count = rows - i < n ? rows - i : n;
+        struct tensor x = tensor_slice(a->x, 0, i, count);
+        struct tensor y = tensor_slice(a->y, 0, i, count);
+
+        one.x = &x;
+        one.y = &y;
+        if (sums_in_place(a))
+            to.data = y.data;
+        TRY(sums_put(c, q, &one, room, &to, e));
+        TRY(sums_finish(q, &one, to.data, e));
+    }
+    return ST_OK;
+}
+
 static enum status blas_run(struct cuda *c, struct queue *q, const struct op_linear *a,
                             struct err *e)
 {
@@ -194,14 +238,8 @@ static enum status blas_run(struct cuda *c, struct queue *q, const struct op_lin
     TRY(factor_cast(q, a->x, type, room, &x, e));
     room += cast_bytes(a->x, type);
     one.x = &x;
-    if (!needs_finish(a))
-        return sums_put(c, q, &one, room, &y, e);
-    if (!sums_in_place(a))
-        y.data = sums;
-    y.type = type == DT_I8 ? DT_I32 : DT_F32;
-    y.stride = a->y->shape[1];
-    TRY(sums_put(c, q, &one, room, &y, e));
-    return sums_finish(q, &one, y.data, e);
+    return needs_finish(a) ? pieces_run(c, q, &one, sums, room, e)
+                           : sums_put(c, q, &one, room, &y, e);
 }
 
 /* What cuBLASLt is asked for, or false: nothing, or not for all of w at once. */
