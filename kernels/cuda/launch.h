@@ -38,6 +38,13 @@ cudaError_t linear_finish_launch(const struct tensor *y, const void *sums,
                                  const struct tensor *x, const struct tensor *w,
                                  const struct tensor *bias, cudaStream_t stream);
 
+/* The same of i32 sums to bf16, for what fits it. */
+bool linear_wide_fits(const struct tensor *y, const struct tensor *x,
+                      const struct tensor *w, const struct tensor *bias);
+cudaError_t linear_wide_launch(const struct tensor *y, const void *sums,
+                               const struct tensor *x, const struct tensor *w,
+                               const struct tensor *bias, cudaStream_t stream);
+
 /* dst (f32 or bf16) = src, codes without their scales; [rows, cols]. */
 cudaError_t linear_cast_launch(const struct tensor *dst, const struct tensor *src,
                                cudaStream_t stream);

@@ -183,17 +183,21 @@ static enum status sums_put(struct cuda *c, struct queue *q, const struct op_lin
 }
 
 /* The op on sums. */
-static enum status sums_finish(struct queue *q, const struct op_linear *a,
-                               const char *sums, struct err *e)
+static enum status sums_finish(const struct cuda *c, struct queue *q,
+                               const struct op_linear *a, const char *sums,
+                               struct err *e)
 {
+    const struct tensor *bias = a->pending ? NULL : a->bias;
     struct tensor x = *a->x, w = *a->w;
 
     if (a->pending) {
         x.scales.kind = SCALE_NONE;
         w.scales.kind = w.scales.kind == SCALE_TENSOR ? SCALE_TENSOR : SCALE_NONE;
     }
-    return cuda_said(linear_finish_launch(a->y, sums, &x, &w,
-                                          a->pending ? NULL : a->bias, q->stream),
+    if (c->limits.unproven && linear_wide_fits(a->y, &x, &w, bias))
+        return cuda_said(linear_wide_launch(a->y, sums, &x, &w, bias, q->stream),
+                         "linear", e);
+    return cuda_said(linear_finish_launch(a->y, sums, &x, &w, bias, q->stream),
                      "linear", e);
 }
 
@@ -217,7 +221,7 @@ static enum status pieces_run(struct cuda *c, struct queue *q,
         if (sums_in_place(a))
             to.data = y.data;
         TRY(sums_put(c, q, &one, room, &to, e));
-        TRY(sums_finish(q, &one, to.data, e));
+        TRY(sums_finish(c, q, &one, to.data, e));
     }
     return ST_OK;
 }

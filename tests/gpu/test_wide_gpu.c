@@ -1,5 +1,5 @@
 /* test_wide_gpu.c - the kernels for a block's shapes (kernels/cuda/wide.cuh), and the
- * products around the blocks (linear_f32.cu)
+ * products around the blocks (linear_f32.cu), and those of i8
  *
  * Each op against the reference, and byte for byte against the kernel that a backend
  * opened as OPS_SIMPLE takes for the same inputs: rows of both model sizes, numbers of
@@ -452,6 +452,31 @@ static void linear_all(struct both *b)
     linear_one(b, 20, 13824, 48, true);
 }
 
+/* ---- i32 sums to bf16 ------------------------------------------------------------ */
+
+static void sums_one(struct both *b, int64_t s, int64_t k, int64_t d, bool raw)
+{
+    struct pair x = random2(b->r, DT_I8, s, k), w = random2(b->r, DT_I8, d, k);
+    struct pair y = poisoned2(b, DT_BF16, s, d);
+    struct pair plus = pair_random(b->r, DT_F32, 1, SHAPE(d), 0, 0);
+    struct op_linear host = {&y.host, &x.host, &w.host, &plus.host, raw};
+    struct op_linear dev = {&y.dev, &x.dev, &w.dev, &plus.dev, raw};
+
+    BOTH(b->r, linear, &host, &dev);
+    table_compare(b->r, raw ? "wide linear i8: raw" : "wide linear i8", &y,
+                  TOL_OP_BF16);
+    pairs_clear(b->r);
+}
+
+static void sums_all(struct both *b)
+{
+    sums_one(b, 1, 64, 16, false);
+    sums_one(b, 17, 512, 1040, false);
+    sums_one(b, 130, 256, 1536, false);
+    sums_one(b, 130, 256, 1536, true);
+    sums_one(b, 259, 64, 5120, false);
+}
+
 /* ---- all ------------------------------------------------------------------------ */
 
 static void ops_all(struct both *b, int i, int64_t s, int64_t d, int64_t hidden)
@@ -497,6 +522,7 @@ void wide_small(struct rig *r)
     ops_all(&b, 1, 5, 5120, 13824);
     linear_one(&b, 6, 512, 70, true);
     linear_one(&b, 130, 512, 70, true);
+    sums_one(&b, 17, 512, 1040, false);
     both_close(&b);
 }
 
@@ -510,6 +536,7 @@ void wide_all(struct rig *r)
     for (int i = 0; i < 12; i++)
         ops_all(&b, i, rows[i % 4], widths[i / 4 % 2], hidden[i / 4 % 2]);
     linear_all(&b);
+    sums_all(&b);
     b.without_ref = true;
     for (int i = 1; i < 4; i++)
         ops_all(&b, i, 4099, widths[i % 2], hidden[i % 2]);
