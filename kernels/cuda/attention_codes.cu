@@ -35,7 +35,7 @@
  * Per row nothing depends on other rows; tiles are counted from the first key of every
  * part.
  */
-#include "kernels/cuda/attention_rows.cuh"
+#include "kernels/cuda/attention_store.cuh"
 #include "kernels/cuda/boxes.cuh"
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
@@ -457,13 +457,13 @@ static __device__ __forceinline__ void tile_attend(const struct room &r,
     products_wait<0>();
     exponents_make(st, k_scale, raw, x);
     grew = __any_sync(0xffffffffu, rows_grew(x));
-    turn_wait(TURN + group);
     if (grew || first || left < KEYS) {
         if (left < KEYS)
             exponents_mask(x, left);
         maxima_move(st, x, first);
         first = false;
     }
+    turn_wait(TURN + group);
     powers_make(x);
     order_keep(r.stage);
     turn_pass(group == WORKERS - 1 ? TURN : TURN + 1 + group);
@@ -502,7 +502,7 @@ static __device__ void attend_all(const struct codes_view &a, const struct room 
         values_add(r, s, sum, st);
         warp_arrive(r.empty + 8 * s);
     }
-    queries_store(a.rows, h, begin, 0.0f, st);
+    rows_store(a.rows, h, begin, st);
 }
 
 /* A channel of ones below each stage's values, then zeros. */
@@ -568,7 +568,8 @@ extern "C" bool attention_codes_fits(const struct op_attention *a)
     for (int i = 0; i < a->n_queries; i++) {
         const struct tensor *q = &a->queries[i].q;
 
-        if (!codes_aligned(q) || q->scales.kind != SCALE_ROW)
+        if (!codes_aligned(q) || q->scales.kind != SCALE_ROW ||
+            !rows_store_fit(&a->queries[i].o))
             return false;
     }
     for (int i = 0; i < a->n_keys; i++) {
