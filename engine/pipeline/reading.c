@@ -1,19 +1,12 @@
 /* reading.c - from a flag and the number of ranks to a store's policy */
 #include "engine/pipeline/reading.h"
 
-static enum read_weights choice(const struct engine_options *o, const struct ops *ops)
-{
-    if (o->read_weights != READ_AUTO)
-        return (enum read_weights)o->read_weights;
-    return ops_facts(ops)->space == MEM_HOST ? READ_NODE : READ_EACH;
-}
-
 void reading_init(struct reading *r, const struct engine_options *o,
                   const struct ops *ops)
 {
     bool host = ops_facts(ops)->space == MEM_HOST;
     bool several = world_facts(o->world)->size > 1;
-    enum read_weights by = choice(o, ops);
+    int by = o->read_weights == READ_AUTO ? READ_NODE : o->read_weights;
 
     r->way = (enum weights_way)o->convert_weights;
     r->shares = several && host && by != READ_EACH;

@@ -6,7 +6,7 @@
  *     once             the first ranks of all machines  all ranks a part each
  *                      a part each, likewise            (TEAM_ALL)
  *     each             every rank all of it             every rank all of it
- *     auto             node                             each
+ *     auto             node                             node
  *
  * `once` spares a file system that all machines read from, and sends everything between
  * them instead.
