@@ -68,44 +68,11 @@ static __device__ __forceinline__ void box4_copy(uint32_t to, const CUtensorMap 
         : "memory");
 }
 
-static __device__ __forceinline__ void barrier_init(uint32_t at, int count)
-{
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count)
-                 : "memory");
-}
-
-static __device__ __forceinline__ void barrier_arrive(uint32_t at)
-{
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(at) : "memory");
-}
-
-/* All lanes of this warp are done with a place: one arrival for them. */
-static __device__ __forceinline__ void warp_arrive(uint32_t at)
-{
-    __syncwarp();
-    if (threadIdx.x % WARP == 0)
-        barrier_arrive(at);
-}
-
 /* Arrive, and expect bytes of boxes. */
 static __device__ __forceinline__ void barrier_expect(uint32_t at, int bytes)
 {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at),
                  "r"(bytes)
-                 : "memory");
-}
-
-static __device__ __forceinline__ void barrier_wait(uint32_t at, int parity)
-{
-    asm volatile("{\n"
-                 ".reg .pred done;\n"
-                 "again:\n"
-                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-                 "@done bra.uni over;\n"
-                 "bra.uni again;\n"
-                 "over:\n"
-                 "}" ::"r"(at),
-                 "r"(parity)
                  : "memory");
 }
 

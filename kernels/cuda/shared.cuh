@@ -1,9 +1,11 @@
 /* shared.cuh - shared memory: addresses in it, copies to it that run by themselves, and
- * barriers of a part of a block */
+ * barriers that count */
 #ifndef KERNELS_CUDA_SHARED_CUH
 #define KERNELS_CUDA_SHARED_CUH
 
 #include <stdint.h>
+
+#include "kernels/cuda/device.cuh"
 
 static __device__ __forceinline__ uint32_t shared_at(const void *p)
 {
@@ -41,6 +43,48 @@ template <int LEFT>
 static __device__ __forceinline__ void copies_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
+}
+
+/* ---- barriers that count ------------------------------------------------------- */
+
+static __device__ __forceinline__ void barrier_init(uint32_t at, int count)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void barrier_arrive(uint32_t at)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(at) : "memory");
+}
+
+/* All lanes of this warp are done with a place: one arrival for them. */
+static __device__ __forceinline__ void warp_arrive(uint32_t at)
+{
+    __syncwarp();
+    if (threadIdx.x % WARP == 0)
+        barrier_arrive(at);
+}
+
+/* Until the phase of this parity is over. */
+static __device__ __forceinline__ void barrier_wait(uint32_t at, int parity)
+{
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define BARRIER_ASK "try_wait" /* waits a while for itself */
+#else
+#define BARRIER_ASK "test_wait"
+#endif
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier." BARRIER_ASK ".parity.shared::cta.b64 done, [%0], %1;\n"
+                 "@done bra.uni over;\n"
+                 "bra.uni again;\n"
+                 "over:\n"
+                 "}" ::"r"(at),
+                 "r"(parity)
+                 : "memory");
+#undef BARRIER_ASK
 }
 
 #endif
