@@ -237,10 +237,14 @@ static __device__ __forceinline__ void tops_take(float (&top)[ROWS],
 
 /*     gelu(x) = x / (1 + 2^z),  z = x (c0 + c1 x^2)
  *
- * One reciprocal serves two values: 1 / a = b / (a b). z is wrong by at most |z| 2^-23;
- * beyond |z| = 30.5 a negative x gives the e4m3 code of -0 at any scale, so the error
- * is at most 30.5 ln(2) 2^-23 + 2^-22 for the exponential and 2^-22 for the rest:
- * 2^-18.2. From x = -7.5 on downwards the guess stays as it is there, -4e-18. */
+ * One reciprocal serves two values: 1 / a = b / (a b). z is wrong by at most |z| 2^-23,
+ * 2^z by 2^-22 more, the rest adds 2^-22. GELU_OFF bounds that down to |z| = 24; for
+ * negative x beyond, 2^-24 |x| gives the e4m3 code of -0 where the greatest of a row
+ * is at least 0.17. GELU_OFF_SMALL does down to 30.5, beyond which the code is that of
+ * -0 at any scale. From x = -7.5 on downwards the guess stays as it is there, -4e-18.
+ */
+#define GELU_OFF 0x1.8p-19f
+#define GELU_OFF_SMALL 0x1p-17f
 
 static __device__ __forceinline__ float exp2_guess(float z)
 {
