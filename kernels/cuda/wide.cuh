@@ -188,6 +188,51 @@ static __device__ __forceinline__ uint2 eight_bytes(const struct eight &e,
 
 /* ---- sums and maxima ----------------------------------------------------------- */
 
+/* Which of four values a lane ends up with after it gave others away at steps `high`
+ * and `low`. */
+static __device__ __forceinline__ int row_kept(int lane, int high, int low)
+{
+    return (lane & high ? 2 : 0) + (lane & low ? 1 : 0);
+}
+
+/* The sum of one value over this warp: of row_kept(lane, 16, 8). */
+static __device__ __forceinline__ double four_sums(const double (&s)[4])
+{
+    int lane = threadIdx.x % WARP;
+    double a, b, c;
+
+    a = __shfl_xor_sync(0xffffffffu, lane & 16 ? s[0] : s[2], 16);
+    b = __shfl_xor_sync(0xffffffffu, lane & 16 ? s[1] : s[3], 16);
+    a += lane & 16 ? s[2] : s[0];
+    b += lane & 16 ? s[3] : s[1];
+    c = __shfl_xor_sync(0xffffffffu, lane & 8 ? a : b, 8);
+    c += lane & 8 ? b : a;
+#pragma unroll
+    for (int step = 4; step > 0; step /= 2)
+        c += __shfl_xor_sync(0xffffffffu, c, step);
+    return c;
+}
+
+/* The same over the sums of all warps, by one warp: `room` has one of each. */
+template <int WARPS>
+static __device__ __forceinline__ double four_sums_again(const double (*room)[WARP])
+{
+    int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
+    const double *mine = room[row_kept(lane, 16, 8)];
+    double sum = 0.0;
+
+#pragma unroll
+    for (int i = 0; i < WARPS; i += EIGHT) {
+        int w = i + lane % EIGHT;
+
+        sum += w < warps ? mine[w] : 0.0;
+    }
+#pragma unroll
+    for (int step = 4; step > 0; step /= 2)
+        sum += __shfl_xor_sync(0xffffffffu, sum, step);
+    return sum;
+}
+
 /* 1 / sqrt(m), as good as doubles are: a step of third order from 22 bits. */
 static __device__ __forceinline__ double root_inverse(double m)
 {

@@ -2,18 +2,22 @@
  *
  * What heads.cu does for any shape, for raw bf16 products of a block's width:
  *
- *     four rows at a time; a thread has columns 8 t .. 8 t + 7 of all of them,
- *     16 threads have a head
+ *     four rows at a time; a thread has columns 8 t .. 8 t + 7 of all of them, and
+ *     scale, bias, weight and mean of these in registers; 16 threads have a head
  *
  *     shared memory, of each thread its own       of the block
- *     scale, bias, weight, mean of its columns    sums of squares of each warp
- *     raw values of this group of rows,           (cos, sin) of the four tokens
- *     the next and the one after that
+ *     raw values of the group after the next      sums of squares of each warp,
+ *     x of this group and of the next             factors of rows,
+ *                                                 (cos, sin) of the tokens
  *
- * One barrier per group: behind it every warp adds up the sums of all warps, lane by
- * lane four rows at once. Maxima of four rows go through one tree too: at each of its
- * first two steps a lane gives away half of the rows that it has, so that it ends with
- * the maximum, and works out the scale, of one row.
+ * Three things are done at once: x and squares of group i + 1; its factors and (cos,
+ * sin), by one warp, another for every group; norm, turn and codes of group i. So a
+ * warp waits only for factors that another one began a group ago, and not for the
+ * slowest of the others.
+ *
+ * Maxima of four rows go through one tree: at each of its first two steps a lane gives
+ * away half of the rows that it has, so that it ends with the maximum, and works out
+ * the scale, of one row.
  *
  * A value is worked out by the same operations as in heads.cu. The squares are added in
  * another order, in double, so a factor can differ from that one's in the last place of
@@ -25,15 +29,14 @@ enum {
     WIDTH = 128,
     PAIRS = WIDTH / 2,
     ROWS = 4,
-    STAGES = 3,
-    LEAST = 128, /* threads */
+    LEAST = 128, /* threads that have columns */
     MOST = 640,
-    TURNS = ROWS * PAIRS / LEAST, /* (cos, sin) that a thread fetches, at most */
+    FEW = 192, /* a small model's */
+    KEPT = 2,  /* groups whose x is at hand; also of sums and factors */
+    TURNS = 4, /* groups whose (cos, sin) are */
 };
 
 enum kind { TO_BF16, TO_TOKENS, TO_FOURS, TO_SUMS };
-
-enum { SCALE, BIAS, WEIGHT, MEAN, VECTORS };
 
 /* Row i of `n` is row first + i * every of y. */
 struct heads_work {
@@ -52,71 +55,92 @@ struct parts_view {
     struct head_part part[LAUNCH_PARTS_MAX];
 };
 
-/* ---- what is fetched ----------------------------------------------------------- */
+/* ---- what a thread has of its own ---------------------------------------------- */
+
+struct mine {
+    struct eight scale, bias, weight, mean;
+    const __nv_bfloat16 *next; /* rows that are fetched next */
+    float row_scale;           /* of row lane % ROWS of the group that is fetched */
+    uint4 *raw;                /* [ROWS] */
+    float4 *kept;              /* [KEPT][ROWS][2] */
+};
+
+/* Which groups a block has: i = 0 .. n - 1, group first + i * step. */
+struct groups {
+    int first, step, n;
+};
 
 static __device__ __forceinline__ int row_of(const struct heads_work &a, int i)
 {
     return a.first + min(i, a.n - 1) * a.every;
 }
 
-/* This thread's columns of the four rows at `from`, `apart` from each other; zeros for
- * all but `n` of them. */
-static __device__ __forceinline__ void group_fetch(const __nv_bfloat16 *from,
-                                                   int64_t apart, uint4 *slot, int n)
+/* Rows of group i that there are, possibly none or more than a group has. */
+static __device__ __forceinline__ int rows_left(const struct heads_work &a,
+                                                const struct groups &g, int i)
 {
-    uint32_t to = shared_at(slot + threadIdx.x);
+    return a.n - (g.first + i * g.step) * ROWS;
+}
+
+/* Fetch this thread's columns of group i; zeros for rows that there are not. */
+template <int PITCH>
+static __device__ __forceinline__ void group_fetch(const struct heads_work &a,
+                                                   const struct groups &g,
+                                                   struct mine &m, int i)
+{
+    uint32_t to = shared_at(m.raw);
+    int64_t apart = a.every * a.stride;
+    int left = rows_left(a, g, i);
 
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
-        copy16(to + r * blockDim.x * (uint32_t)sizeof(uint4), from + r * apart, r < n);
+        copy16(to + r * PITCH * (uint32_t)sizeof(uint4), m.next + r * apart, r < left);
     copies_commit();
+    m.next += g.step * ROWS * apart;
 }
 
-/* What belongs to the rows of a group and not to columns. */
-struct group_facts {
-    float scale[ROWS];
-    float2 turn[TURNS];
-};
-
-/* (cos, sin) of pair `pair` of a head for a token. */
-static __device__ __forceinline__ float2 turn_of(const struct rope &r, uint32_t token,
-                                                 int pair)
+static __device__ __forceinline__ float scale_fetch(const struct heads_work &a,
+                                                    const struct groups &g, int i)
 {
-    uint32_t wide = (uint32_t)r.grid_w, high = (uint32_t)r.grid_h;
-    uint32_t line = token / wide;
-    int f = (int)r.f.shape[1], h = (int)r.h.shape[1];
-    const struct tensor &t = pair < f ? r.f : pair < f + h ? r.h : r.w;
-    uint32_t at = pair < f ? line / high : pair < f + h ? line % high : token % wide;
-    const float *cs = (const float *)t.data + at * t.stride[0] +
-                      (pair - (pair < f       ? 0
-                               : pair < f + h ? f
-                                              : f + h)) *
-                          t.stride[1];
+    int row = (g.first + i * g.step) * ROWS + (int)threadIdx.x % ROWS;
 
-    return make_float2(cs[0], cs[1]);
+    return a.row_scale ? a.row_scale[row_of(a, row)] : 1.0f;
 }
 
-static __device__ __forceinline__ struct group_facts facts_fetch(
-    const struct heads_work &a, int g)
+template <int PITCH>
+static __device__ __forceinline__ struct mine mine_of(const struct heads_work &a,
+                                                      const struct groups &g,
+                                                      char *room)
 {
-    struct group_facts f;
+    int col = threadIdx.x * EIGHT;
+    uint4 *raw = (uint4 *)room;
+    struct mine m;
 
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-        f.scale[r] = a.row_scale ? a.row_scale[row_of(a, g * ROWS + r)] : 1.0f;
-#pragma unroll
-    for (int k = 0; k < TURNS; k++) {
-        int i = threadIdx.x + k * blockDim.x;
+    m.scale = columns_fetch(a.col_scale, col, col + HALF, 1.0f);
+    m.bias = columns_fetch(a.bias, col, col + HALF, -0.0f);
+    m.weight = columns_fetch(a.weight, col, col + HALF, 1.0f);
+    m.mean = {};
+    if (a.acc) {
+        double count = (double)a.count[0] * 0x1p24;
 
-        f.turn[k] = make_float2(1.0f, 0.0f);
-        if (a.rope.f.data && i < ROWS * PAIRS)
-            f.turn[k] = turn_of(
-                a.rope,
-                (uint32_t)((int)a.first_token + row_of(a, g * ROWS + i / PAIRS)),
-                i % PAIRS);
+        for (int i = 0; i < EIGHT && count > 0.0; i++)
+            m.mean.v[i] = (float)((double)a.acc[col + i] / count);
     }
-    return f;
+    m.next = a.y + (a.first + (int64_t)g.first * ROWS * a.every) * a.stride + col;
+    m.raw = raw + threadIdx.x;
+    m.kept = (float4 *)(raw + ROWS * PITCH) + threadIdx.x;
+    return m;
 }
+
+/* ---- what passes between threads ----------------------------------------------- */
+
+struct ring {
+    double squares[KEPT][ROWS][WARP];
+    float turns[TURNS][ROWS * WIDTH];
+    float factor[KEPT][ROWS];
+    uint64_t met[KEPT];   /* every warp's sums are there */
+    uint64_t ready[KEPT]; /* the factors are */
+};
 
 /* Where pair `pair` of a row is among its turns: a lane reads pairs 4 l and 4 l + 1,
  * and then the next two, beside its neighbours. */
@@ -125,51 +149,57 @@ static __device__ __forceinline__ int turn_at(int pair)
     return pair / 2 % 2 * PAIRS + pair / 4 * 4 + pair % 2 * 2;
 }
 
-static __device__ __forceinline__ void turns_put(float *turns,
-                                                 const struct group_facts &f)
+/* (cos, sin) of pair `pair` of a head for a token at (f, h, w). */
+static __device__ __forceinline__ float2 turn_of(const struct rope &r, int pair, int f,
+                                                 int h, int w)
 {
-#pragma unroll
-    for (int k = 0; k < TURNS; k++) {
-        int i = threadIdx.x + k * blockDim.x;
+    int n_f = (int)r.f.shape[1], n_h = (int)r.h.shape[1];
+    const struct tensor &t = pair < n_f ? r.f : pair < n_f + n_h ? r.h : r.w;
+    int at = pair < n_f ? f : pair < n_f + n_h ? h : w;
+    int first = pair < n_f ? 0 : pair < n_f + n_h ? n_f : n_f + n_h;
+    const float *cs = (const float *)t.data + at * t.stride[0] +
+                      (pair - first) * t.stride[1];
 
-        if (i < ROWS * PAIRS)
-            *(float2 *)(turns + i / PAIRS * WIDTH + turn_at(i % PAIRS)) = f.turn[k];
-    }
+    return make_float2(cs[0], cs[1]);
 }
 
-/* The vectors of this thread's columns. */
-static __device__ __forceinline__ void vectors_put(const struct heads_work &a,
-                                                   float *vectors)
+/* Of the tokens of group i, by one warp. */
+static __device__ __forceinline__ void turns_put(const struct heads_work &a,
+                                                 const struct groups &g, int i,
+                                                 float *turns)
 {
-    int col = threadIdx.x * EIGHT, d = blockDim.x * EIGHT;
-    struct eight mean = {};
+    int lane = threadIdx.x % WARP;
+    uint32_t wide = (uint32_t)a.rope.grid_w, high = (uint32_t)a.rope.grid_h;
+    uint32_t token = (uint32_t)((int)a.first_token +
+                                row_of(a, (g.first + i * g.step) * ROWS + lane % ROWS));
+    uint32_t line = token / wide, frame = line / high;
+    int w = (int)(token - line * wide), h = (int)(line - frame * high);
+    float2 cs[ROWS][PAIRS / WARP];
 
-    if (a.acc) {
-        double count = (double)a.count[0] * 0x1p24;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        int at_f = __shfl_sync(0xffffffffu, (int)frame, r);
+        int at_h = __shfl_sync(0xffffffffu, h, r);
+        int at_w = __shfl_sync(0xffffffffu, w, r);
 
-        for (int i = 0; i < EIGHT && count > 0.0; i++)
-            mean.v[i] = (float)((double)a.acc[col + i] / count);
+#pragma unroll
+        for (int k = 0; k < PAIRS / WARP; k++)
+            cs[r][k] = turn_of(a.rope, k * WARP + lane, at_f, at_h, at_w);
     }
-    columns_store(vectors + SCALE * d,
-                  columns_fetch(a.col_scale, col, col + HALF, 1.0f));
-    columns_store(vectors + BIAS * d, columns_fetch(a.bias, col, col + HALF, -0.0f));
-    columns_store(vectors + WEIGHT * d, columns_fetch(a.weight, col, col + HALF, 1.0f));
-    columns_store(vectors + MEAN * d, mean);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+        for (int k = 0; k < PAIRS / WARP; k++)
+            *(float2 *)(turns + r * WIDTH + turn_at(k * WARP + lane)) = cs[r][k];
+    }
 }
 
 /* ---- sums ---------------------------------------------------------------------- */
 
-/* Which row a lane ends up with after it gave others away at steps `high` and `low`. */
-static __device__ __forceinline__ int row_kept(int lane, int high, int low)
-{
-    return (lane & high ? 2 : 0) + (lane & low ? 1 : 0);
-}
-
 /* The sum of squares of one row over this warp: of row_kept(lane, 16, 8). */
 static __device__ __forceinline__ double warp_squares(const struct eight (&v)[ROWS])
 {
-    int lane = threadIdx.x % WARP;
-    double s[ROWS], a, b, c;
+    double s[ROWS];
 
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
@@ -178,79 +208,101 @@ static __device__ __forceinline__ double warp_squares(const struct eight (&v)[RO
         for (int i = 0; i < EIGHT; i++)
             s[r] = __fma_rn((double)v[r].v[i], (double)v[r].v[i], s[r]);
     }
-    a = __shfl_xor_sync(0xffffffffu, lane & 16 ? s[0] : s[2], 16);
-    b = __shfl_xor_sync(0xffffffffu, lane & 16 ? s[1] : s[3], 16);
-    a += lane & 16 ? s[2] : s[0];
-    b += lane & 16 ? s[3] : s[1];
-    c = __shfl_xor_sync(0xffffffffu, lane & 8 ? a : b, 8);
-    c += lane & 8 ? b : a;
-#pragma unroll
-    for (int step = 4; step > 0; step /= 2)
-        c += __shfl_xor_sync(0xffffffffu, c, step);
-    return c;
+    return four_sums(s);
 }
 
-/* Every row's factor, from the sums of all warps. */
-static __device__ __forceinline__ void factors_of(const struct heads_work &a,
-                                                  const double (*sums)[WARP],
-                                                  float (&factor)[ROWS])
+/* Every row's factor, from the sums of all warps, by one of them. */
+static __device__ __forceinline__ void factors_put(const struct heads_work &a,
+                                                   const double (*sums)[WARP],
+                                                   float *factor)
 {
-    int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
-    const double *mine = sums[row_kept(lane, 16, 8)];
-    double sum = 0.0;
-    float f;
+    int lane = threadIdx.x % WARP, row = row_kept(lane, 16, 8);
+    double sum = a.weight ? four_sums_again<MOST / WARP>(sums) : 0.0;
+
+    if (lane % EIGHT == 0)
+        factor[row] = a.weight ? (float)root_inverse(sum * a.per_column + (double)a.eps)
+                               : 1.0f;
+}
+
+/* x of group i, and the squares of this warp. */
+template <int PITCH>
+static __device__ __forceinline__ void group_take(const struct heads_work &a,
+                                                  const struct mine &m,
+                                                  struct ring *ring, unsigned i)
+{
+    float4 *to = m.kept + i % KEPT * (2 * ROWS * PITCH);
+    int lane = threadIdx.x % WARP;
+    struct eight v[ROWS];
 
 #pragma unroll
-    for (int i = 0; i < MOST / WARP; i += EIGHT) {
-        int w = i + lane % EIGHT;
-
-        sum += w < warps ? mine[w] : 0.0;
+    for (int r = 0; r < ROWS; r++) {
+        v[r] = eight_finish(eight_of(m.raw[r * PITCH]),
+                            __shfl_sync(0xffffffffu, m.row_scale, r), m.scale, m.bias);
+        to[2 * r * PITCH] = make_float4(v[r].v[0], v[r].v[1], v[r].v[2], v[r].v[3]);
+        to[(2 * r + 1) * PITCH] = make_float4(v[r].v[4], v[r].v[5], v[r].v[6],
+                                              v[r].v[7]);
     }
-#pragma unroll
-    for (int step = 4; step > 0; step /= 2)
-        sum += __shfl_xor_sync(0xffffffffu, sum, step);
-    f = (float)root_inverse(sum * a.per_column + (double)a.eps);
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-        factor[r] = __shfl_sync(0xffffffffu, f, r * EIGHT);
+    if (a.weight) {
+        double sum = warp_squares(v);
+
+        if (lane % EIGHT == 0)
+            ring->squares[i % KEPT][row_kept(lane, 16, 8)][threadIdx.x / WARP] = sum;
+    }
+    warp_arrive(shared_at(&ring->met[i % KEPT]));
 }
 
 /* ---- norm, turn, mean ---------------------------------------------------------- */
 
-static __device__ __forceinline__ void values_make(const struct heads_work &a,
-                                                   const float *vectors,
-                                                   const float *turns,
-                                                   const float (&factor)[ROWS],
+template <int PITCH>
+static __device__ __forceinline__ void values_norm(const struct mine &m,
+                                                   const struct ring *ring, unsigned i,
                                                    struct eight (&v)[ROWS])
 {
-    int d = blockDim.x * EIGHT;
-    const float4 *mine = (const float4 *)turns + threadIdx.x % (WIDTH / EIGHT);
-    const struct eight weight = columns_load(vectors + WEIGHT * d);
-    const struct eight mean = columns_load(vectors + MEAN * d);
+    const float4 *kept = m.kept + i % KEPT * (2 * ROWS * PITCH);
+    float4 four = *(const float4 *)ring->factor[i % KEPT];
+    const float factor[ROWS] = {four.x, four.y, four.z, four.w};
 
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
-#pragma unroll
-        for (int i = 0; i < EIGHT; i++)
-            v[r].v[i] = v[r].v[i] * factor[r] * weight.v[i];
-        if (a.rope.f.data) {
-            const float4 low = mine[r * WARP], high = mine[r * WARP + PAIRS / 4];
-            const float cs[EIGHT] = {low.x,  low.y,  low.z,  low.w,
-                                     high.x, high.y, high.z, high.w};
+        float4 a = kept[2 * r * PITCH], b = kept[(2 * r + 1) * PITCH];
+        const float x[EIGHT] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
 
 #pragma unroll
-            for (int i = 0; i < EIGHT; i += 2) {
-                float x = v[r].v[i], y = v[r].v[i + 1];
+        for (int j = 0; j < EIGHT; j++)
+            v[r].v[j] = x[j] * factor[r] * m.weight.v[j];
+    }
+}
 
-                v[r].v[i] = x * cs[i] - y * cs[i + 1];
-                v[r].v[i + 1] = x * cs[i + 1] + y * cs[i];
-            }
-        }
-        if (a.acc) {
+static __device__ __forceinline__ void values_turn(const struct ring *ring, unsigned i,
+                                                   struct eight (&v)[ROWS])
+{
+    const float4 *turns = (const float4 *)ring->turns[i % TURNS] +
+                          threadIdx.x % (WIDTH / EIGHT);
+
 #pragma unroll
-            for (int i = 0; i < EIGHT; i++)
-                v[r].v[i] -= mean.v[i];
+    for (int r = 0; r < ROWS; r++) {
+        const float4 low = turns[r * WARP], high = turns[r * WARP + PAIRS / 4];
+        const float cs[EIGHT] = {low.x,  low.y,  low.z,  low.w,
+                                 high.x, high.y, high.z, high.w};
+
+#pragma unroll
+        for (int j = 0; j < EIGHT; j += 2) {
+            float x = v[r].v[j], y = v[r].v[j + 1];
+
+            v[r].v[j] = x * cs[j] - y * cs[j + 1];
+            v[r].v[j + 1] = x * cs[j + 1] + y * cs[j];
         }
+    }
+}
+
+static __device__ __forceinline__ void values_less(const struct eight &mean,
+                                                   struct eight (&v)[ROWS])
+{
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+        for (int j = 0; j < EIGHT; j++)
+            v[r].v[j] -= mean.v[j];
     }
 }
 
@@ -291,8 +343,10 @@ static __device__ __forceinline__ void bf16_put(const struct place &to, int n,
 {
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
-        if (to.data && r < n)
-            *(uint4 *)(to.data + r * to.row_bytes) = eight_bf16(v[r]);
+        uint4 all = eight_bf16(v[r]);
+
+        if (r < n)
+            *(uint4 *)(to.data + r * to.row_bytes) = all;
     }
 }
 
@@ -300,24 +354,25 @@ static __device__ __forceinline__ void bf16_put(const struct place &to, int n,
 static __device__ __forceinline__ void fours_put(const struct place &to, int row, int n,
                                                  const struct eight (&v)[ROWS])
 {
+    int there = to.data ? n : 0;
     float top = 0.0f;
     struct inverse by;
 
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
-        top = r < n ? fmaxf(top, eight_top(v[r])) : top;
+        top = fmaxf(top, r < n ? eight_top(v[r]) : 0.0f);
 #pragma unroll
     for (int step = EIGHT; step > 0; step /= 2)
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, step));
     by = inverse_of<true>(top);
-    if (!to.data)
-        return;
-    if (threadIdx.x % (WIDTH / EIGHT) == 0)
+    if (threadIdx.x % (WIDTH / EIGHT) == 0 && to.data)
         to.scale[row / ROWS * to.scale_step] = by.scale;
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
-        if (r < n)
-            *(uint2 *)(to.data + r * to.row_bytes) = eight_bytes(v[r], by);
+        uint2 code = eight_bytes(v[r], by);
+
+        if (r < there)
+            *(uint2 *)(to.data + r * to.row_bytes) = code;
     }
 }
 
@@ -342,7 +397,7 @@ static __device__ __forceinline__ void tokens_put(const struct place &to, int ro
     for (int step = 2; step > 0; step /= 2)
         c = fmaxf(c, __shfl_xor_sync(0xffffffffu, c, step));
     by = inverse_of<true>(c);
-    if (to.data && lane % 4 == 0 && mine < n)
+    if (lane % 4 == 0 && mine < n)
         to.scale[(row + mine) * to.scale_step] = by.scale;
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
@@ -350,8 +405,10 @@ static __device__ __forceinline__ void tokens_put(const struct place &to, int ro
         struct inverse of_row = {0.0f, __shfl_sync(0xffffffffu, by.near, from),
                                  __shfl_sync(0xffffffffu, by.rest, from)};
 
-        if (to.data && r < n)
-            *(uint2 *)(to.data + r * to.row_bytes) = eight_bytes(v[r], of_row);
+        uint2 code = eight_bytes(v[r], of_row);
+
+        if (r < n)
+            *(uint2 *)(to.data + r * to.row_bytes) = code;
     }
 }
 
@@ -380,77 +437,84 @@ static __device__ __forceinline__ void sums_put(const struct heads_work &a,
         atomicAdd(a.summed, (unsigned long long)a.n);
 }
 
+static __device__ __forceinline__ void ring_init(struct ring *ring)
+{
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < KEPT; i++) {
+            barrier_init(shared_at(&ring->met[i]), blockDim.x / WARP);
+            barrier_init(shared_at(&ring->ready[i]), 1);
+        }
+    }
+    __syncthreads();
+}
+
 /* ---- the kernel ---------------------------------------------------------------- */
 
-template <int KIND>
-static __global__ void __launch_bounds__(MOST, 1)
+/* (cos, sin) and factors of group i, by one warp. When it comes here nobody reads those
+ * of group i - TURNS any more. */
+static __device__ __forceinline__ void group_settle(const struct heads_work &a,
+                                                    const struct groups &g,
+                                                    struct ring *ring, unsigned i)
+{
+    if (a.rope.f.data)
+        turns_put(a, g, i, ring->turns[i % TURNS]);
+    barrier_wait(shared_at(&ring->met[i % KEPT]), i / KEPT & 1);
+    factors_put(a, ring->squares[i % KEPT], ring->factor[i % KEPT]);
+    warp_arrive(shared_at(&ring->ready[i % KEPT]));
+}
+
+/* PITCH: threads, at most. */
+template <int KIND, int PITCH>
+static __global__ void __launch_bounds__(PITCH, PITCH == MOST ? 1 : 2)
     heads_wide_kernel(const __grid_constant__ struct heads_work a,
                       const __grid_constant__ struct parts_view parts, int n_parts)
 {
     extern __shared__ __align__(16) char room[];
-    __shared__ double squares[2][ROWS][WARP];
-    __shared__ __align__(16) float turns[2][ROWS * WIDTH];
-    int d = blockDim.x * EIGHT, lane = threadIdx.x % WARP;
-    float *vectors = (float *)room;
-    uint4 *stages = (uint4 *)(vectors + VECTORS * d);
-    int groups = (a.n + ROWS - 1) / ROWS, step = gridDim.x;
-    int64_t apart = a.every * a.stride;
-    const __nv_bfloat16 *next = a.y + a.first * a.stride + threadIdx.x * EIGHT +
-                                (int64_t)blockIdx.x * ROWS * apart;
-    struct place to = place_of(parts, n_parts, (int64_t)blockIdx.x * ROWS);
-    struct group_facts facts = facts_fetch(a, blockIdx.x);
+    __shared__ __align__(16) struct ring ring;
+    int first = blockIdx.x, step = gridDim.x;
+    const struct groups g = {first, step,
+                             ((a.n + ROWS - 1) / ROWS - first + step - 1) / step};
+    struct place to = place_of(parts, n_parts, (int64_t)first * ROWS);
+    struct mine m = mine_of<PITCH>(a, g, room);
     struct sums sums = {};
-    int slot = 0, odd = 0;
+    int until = threadIdx.x / WARP + 1; /* this warp settles a group */
 
-    vectors_put(a, vectors);
-    for (int i = 0; i < STAGES - 1; i++) {
-        group_fetch(next, apart, stages + i * ROWS * blockDim.x,
-                    a.n - ((int)blockIdx.x + i * step) * ROWS);
-        next += step * ROWS * apart;
-    }
-    for (int g = blockIdx.x; g < groups; g += step) {
-        int n = min(a.n - g * ROWS, (int)ROWS);
-        const uint4 *raw = stages + slot * ROWS * blockDim.x + threadIdx.x;
-        int ahead = slot == 0 ? STAGES - 1 : slot - 1;
-        float factor[ROWS] = {1.0f, 1.0f, 1.0f, 1.0f};
+    ring_init(&ring);
+    group_fetch<PITCH>(a, g, m, 0);
+    m.row_scale = scale_fetch(a, g, 0);
+    for (int i = -1; i < g.n; i++) {
+        unsigned at = i, next = i + 1;
+        int left = rows_left(a, g, i), there = to.data ? left : 0;
         struct eight v[ROWS];
 
-        group_fetch(next, apart, stages + ahead * ROWS * blockDim.x,
-                    a.n - (g + (STAGES - 1) * step) * ROWS);
-        next += step * ROWS * apart;
-        copies_wait<STAGES - 1>();
-        {
-            const struct eight scale = columns_load(vectors + SCALE * d);
-            const struct eight bias = columns_load(vectors + BIAS * d);
-
-#pragma unroll
-            for (int r = 0; r < ROWS; r++)
-                v[r] = eight_finish(eight_of(raw[r * blockDim.x]), facts.scale[r],
-                                    scale, bias);
+        if (i + 1 < g.n) {
+            copies_wait<0>();
+            group_take<PITCH>(a, m, &ring, next);
+            group_fetch<PITCH>(a, g, m, i + 2);
+            m.row_scale = scale_fetch(a, g, i + 2);
         }
-        if (a.weight) {
-            double sum = warp_squares(v);
-
-            if (lane % EIGHT == 0)
-                squares[odd][row_kept(lane, 16, 8)][threadIdx.x / WARP] = sum;
+        if (--until == 0) {
+            until = blockDim.x / WARP;
+            if (i + 1 < g.n)
+                group_settle(a, g, &ring, next);
         }
-        turns_put(turns[odd], facts);
-        facts = facts_fetch(a, g + step);
-        __syncthreads();
-        if (a.weight)
-            factors_of(a, squares[odd], factor);
-        values_make(a, vectors, turns[odd], factor, v);
+        if (i < 0)
+            continue;
+        barrier_wait(shared_at(&ring.ready[at % KEPT]), at / KEPT & 1);
+        values_norm<PITCH>(m, &ring, at, v);
+        if (a.rope.f.data)
+            values_turn(&ring, at, v);
+        if (a.acc)
+            values_less(m.mean, v);
         if (KIND == TO_BF16)
-            bf16_put(to, n, v);
+            bf16_put(to, there, v);
         else if (KIND == TO_TOKENS)
-            tokens_put(to, g * ROWS, n, v);
+            tokens_put(to, (first + i * step) * ROWS, there, v);
         else if (KIND == TO_FOURS)
-            fours_put(to, g * ROWS, n, v);
+            fours_put(to, (first + i * step) * ROWS, left, v);
         else
-            sums_add(sums, n, v);
+            sums_add(sums, left, v);
         to.data += to.data ? step * ROWS * to.row_bytes : 0;
-        slot = slot + 1 == STAGES ? 0 : slot + 1;
-        odd ^= 1;
     }
     if (KIND == TO_SUMS)
         sums_put(a, sums);
@@ -458,9 +522,15 @@ static __global__ void __launch_bounds__(MOST, 1)
 
 /* ---- launching ----------------------------------------------------------------- */
 
+static int pitch_of(int64_t d)
+{
+    return d <= FEW * EIGHT ? FEW : MOST;
+}
+
 static size_t room_of(int64_t d)
 {
-    return (size_t)d * (VECTORS * sizeof(float) + STAGES * ROWS * 2);
+    return (size_t)pitch_of(d) * ROWS * EIGHT *
+           (sizeof(__nv_bfloat16) + KEPT * sizeof(float));
 }
 
 static bool rows_fit(const struct tensor *y, const struct tensor *weight,
@@ -471,7 +541,7 @@ static bool rows_fit(const struct tensor *y, const struct tensor *weight,
 
     return head_dim == WIDTH && y->dtype == DT_BF16 && wide_aligned(y, EIGHT) &&
            vector_aligned(weight) && d % (WARP * EIGHT) == 0 && d >= LEAST * EIGHT &&
-           d <= MOST * EIGHT && room_of(d) + 8192 <= l->shared &&
+           d <= MOST * EIGHT && room_of(d) + sizeof(struct ring) <= l->shared &&
            first_token + y->shape[0] < (int64_t)1 << 31 &&
            (!rope || (rope->grid_h < (int64_t)1 << 31 && rope->f.shape[1] < PAIRS));
 }
@@ -540,18 +610,20 @@ static cudaError_t kind_launch(const struct heads_work *v, const struct head_par
                                int n_parts, int64_t d, const struct launch_limits *l,
                                cudaStream_t stream)
 {
+    void (*kernel)(struct heads_work, struct parts_view,
+                   int) = pitch_of(d) == FEW ? heads_wide_kernel<KIND, FEW>
+                                             : heads_wide_kernel<KIND, MOST>;
     struct parts_view parts = {};
     int threads = (int)(d / EIGHT);
     unsigned blocks;
-    cudaError_t st = wide_grid(heads_wide_kernel<KIND>, threads, room_of(d),
-                               (v->n + ROWS - 1) / ROWS, l, &blocks);
+    cudaError_t st = wide_grid(kernel, threads, room_of(d), (v->n + ROWS - 1) / ROWS, l,
+                               &blocks);
 
     if (st != cudaSuccess)
         return st;
     for (int i = 0; i < n_parts; i++)
         parts.part[i] = part[i];
-    heads_wide_kernel<KIND>
-        <<<blocks, threads, room_of(d), stream>>>(*v, parts, n_parts);
+    kernel<<<blocks, threads, room_of(d), stream>>>(*v, parts, n_parts);
     return cudaGetLastError();
 }
 
