@@ -282,11 +282,13 @@ static __device__ __forceinline__ void tops_take(float (&top)[ROWS],
 
 /*     gelu(x) = x / (1 + 2^z),  z = x (c0 + c1 x^2)
  *
- * One reciprocal serves two values: 1 / a = b / (a b). z is wrong by at most |z| 2^-23,
- * 2^z by 2^-22 more, the rest adds 2^-22. GELU_OFF bounds that down to |z| = 24; for
- * negative x beyond, 2^-24 |x| gives the e4m3 code of -0 where the greatest of a row
- * is at least 0.17. GELU_OFF_SMALL does down to 30.5, beyond which the code is that of
- * -0 at any scale. From x = -7.5 on downwards the guess stays as it is there, -4e-18.
+ * How far the guess can be off, in 2^-23 of the value: 16.0 for z, as tried for every
+ * float x with |z| <= 24; 2 for the exponential and 2 for the reciprocal, which are
+ * good to 2^-22 each; a half for the sum and for the product; and 2.5 for what it is
+ * compared with, five roundings of values, scales and quotients. GELU_OFF is 24. For
+ * negative x beyond, 2^-24 |x| gives the e4m3 code of -0 where the greatest of a row is
+ * at least 0.17. GELU_OFF_SMALL bounds it down to |z| = 30.5, where it is 25.2; beyond,
+ * the code is that of -0 at any scale. Where 2^z is no float the guess is -0.
  */
 #define GELU_OFF 0x1.8p-19f
 #define GELU_OFF_SMALL 0x1p-17f
@@ -307,7 +309,7 @@ static __device__ __forceinline__ float inverse_guess(float v)
     return r;
 }
 
-/* 1 + 2^z for an x that is at least -7.5. */
+/* 1 + 2^z. */
 static __device__ __forceinline__ float below(float x)
 {
     const float c0 = -2.30220820f; /* -sqrt(8 / pi) log2(e) */
@@ -319,13 +321,8 @@ static __device__ __forceinline__ float below(float x)
 static __device__ __forceinline__ void gelu_guess(struct eight &e)
 {
 #pragma unroll
-    for (int i = 0; i < EIGHT; i += 2) {
-        float x = fmaxf(e.v[i], -7.5f), y = fmaxf(e.v[i + 1], -7.5f);
-        float a = below(x), b = below(y), r = inverse_guess(a * b);
-
-        e.v[i] = x * (r * b);
-        e.v[i + 1] = y * (r * a);
-    }
+    for (int i = 0; i < EIGHT; i++)
+        e.v[i] *= inverse_guess(below(e.v[i]));
 }
 
 /* ---- launching ----------------------------------------------------------------- */
