@@ -62,6 +62,9 @@ struct ops_options {
     const char *algorithms; /* file of a GPU backend's ways of products, beside those
                              * that it knows by itself; NULL: none */
     enum ops_kernels kernels;
+    bool fast_sums; /* sums of e4m3 products may stay in the matrix unit, which keeps
+                     * fewer bits of them than fp32 has (quantization-and-attention
+                     * 1.4.2): other bytes, the same for any number of rows */
 };
 
 struct ops_facts {

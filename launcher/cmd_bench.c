@@ -41,8 +41,9 @@ static const struct option table[] = {
             "solver steps of the whole video; 30"),
     FLAG("guidance", AT(guided), "two forwards per step; --no-guidance: one"),
     TEXT("backend", AT(engine.backend), "NAME", "cpu, ref or cuda"),
-    CHOICE("precision", AT(engine.precision), "auto fp32 bf16 fp8 int8",
-           "what the transformer blocks compute in"),
+    CHOICE("precision", AT(engine.precision), PRECISION_NAMES,
+           "what the transformer blocks compute in; fp8_fast: fp8 with shorter sums, "
+           "where a gpu has them"),
     INTEGER("threads", NULL, AT(engine.threads), 0, 4096,
             "worker threads, 0: all cores"),
     TEXT("mesh", AT(engine.mesh), "gNuNrN", "ranks, started by mpirun or srun"),

@@ -50,8 +50,9 @@ static const struct option table[] = {
     CHOICE("model_kind", NULL, ENGINE(model_kind), "auto plain df",
            "is the model a diffusion forcing one"),
     TEXT("backend", NULL, ENGINE(backend), "NAME", "cpu, ref or cuda"),
-    CHOICE("precision", "dit_quant_scheme", ENGINE(precision),
-           "auto fp32 bf16 fp8 int8", "what the transformer blocks compute in"),
+    CHOICE("precision", "dit_quant_scheme", ENGINE(precision), PRECISION_NAMES,
+           "what the transformer blocks compute in; fp8_fast: fp8 with shorter sums, "
+           "where a gpu has them"),
     TEXT("algorithms", NULL, ENGINE(algorithms), "FILE",
          "how a gpu works out products: what bench --tune found"),
     INTEGER("threads", NULL, ENGINE(threads), 0, 4096, "worker threads, 0: all cores"),

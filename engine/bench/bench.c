@@ -68,6 +68,7 @@ static enum status bench_open(struct bench *b, const struct bench_options *o,
     b->world = o->engine.world;
     b->models = bench_models_of((enum bench_shape)o->shape, o->layers);
     b->choice = precision_choice((enum precision)o->engine.precision);
+    device.fast_sums = b->choice->fast_sums;
     b->r->rank = calloc((size_t)world_facts(b->world)->size, sizeof(*b->r->rank));
     if (!b->r->rank)
         return err_set(e, ST_RESOURCE, "out of memory: ranks");

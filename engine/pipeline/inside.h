@@ -30,8 +30,9 @@ struct pipeline {
     int reading_threads;    /* 0: all cores, as the other ranks of the machine wait */
     struct ops *ops;
     struct model *model;
-    const struct dit_precision *precision;
-    enum dtype act; /* of the text encoder and the VAE */
+    const struct precision_choice *choice;
+    const struct dit_precision *precision; /* of it */
+    enum dtype act;                        /* of the text encoder and the VAE */
     int64_t vae_chunk;
     struct cut_wish cut;
     int vae_ranks; /* that decode together */

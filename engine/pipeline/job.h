@@ -22,14 +22,16 @@
  * decoded, and encoded again (what SkyReels-V2 does). */
 enum chain { CHAIN_LATENTS, CHAIN_PIXELS };
 
-/* What the blocks compute in; PRECISION_AUTO is exact, the nearest thing that the
- * backend has: fp32 on the CPU. */
+/* What the blocks compute in (precision.h), as options name it; PRECISION_AUTO is
+ * exact, the nearest thing that the backend has: fp32 on the CPU. */
+#define PRECISION_NAMES "auto fp32 bf16 fp8 int8 fp8_fast"
 enum precision {
     PRECISION_AUTO,
     PRECISION_FP32,
     PRECISION_BF16,
     PRECISION_FP8,
     PRECISION_INT8,
+    PRECISION_FP8_FAST,
 };
 
 struct job {

@@ -60,7 +60,8 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
         (enum precision)opt->precision);
     struct model_options model = {.kind = (enum model_kind)opt->model_kind};
     struct ops_options device = {.threads = threads_of(opt),
-                                 .algorithms = opt->algorithms};
+                                 .algorithms = opt->algorithms,
+                                 .fast_sums = choice->fast_sums};
     bool hidden;
 
     if (opt->no_text)
@@ -69,6 +70,7 @@ static enum status parts_open(struct pipeline *p, const struct engine_options *o
     TRY(devices_open(opt->world, opt->backend, &device, &p->ops, &hidden, e));
     reading_init(&p->reading, opt, p->ops);
     TRY(model_open(opt->model, &model, &p->model, e));
+    p->choice = choice;
     p->precision = choice->dit;
     p->act = choice->act;
     p->vae_chunk = opt->vae_chunk;

@@ -3,22 +3,17 @@
 
 const struct precision_choice *precision_choice(enum precision precision)
 {
-    static const struct precision_choice fp32 = {&dit_fp32, QUANT_NONE, DT_F32, "fp32"};
-    static const struct precision_choice bf16 = {&dit_bf16, QUANT_NONE, DT_BF16,
-                                                 "bf16"};
-    static const struct precision_choice fp8 = {&dit_fp8, QUANT_E4M3, DT_BF16, "fp8"};
-    static const struct precision_choice int8 = {&dit_int8, QUANT_I8, DT_BF16, "int8"};
+    static const struct precision_choice choices[] = {
+        [PRECISION_AUTO] = {&dit_fp32, QUANT_NONE, DT_F32, "fp32", "F32", false},
+        [PRECISION_FP32] = {&dit_fp32, QUANT_NONE, DT_F32, "fp32", "F32", false},
+        [PRECISION_BF16] = {&dit_bf16, QUANT_NONE, DT_BF16, "bf16", "BF16", false},
+        [PRECISION_FP8] = {&dit_fp8, QUANT_E4M3, DT_BF16, "fp8", "F8_E4M3", false},
+        [PRECISION_INT8] = {&dit_int8, QUANT_I8, DT_BF16, "int8", "I8", false},
+        [PRECISION_FP8_FAST] = {&dit_fp8, QUANT_E4M3, DT_BF16, "fp8_fast",
+                                "F8_E4M3, fast sums", true},
+    };
 
-    switch (precision) {
-    case PRECISION_BF16:
-        return &bf16;
-    case PRECISION_FP8:
-        return &fp8;
-    case PRECISION_INT8:
-        return &int8;
-    default:
-        return &fp32;
-    }
+    return &choices[precision];
 }
 
 struct weights_policy precision_policy(const struct precision_choice *choice,

@@ -602,7 +602,7 @@ static enum status keep_start(struct run *r, struct err *e)
     events.halt = r->halt;
     mesh_print(&r->g.mesh, r->mesh);
     k->mesh = r->mesh;
-    k->precision = dtype_name(r->p->precision->operand);
+    k->precision = r->p->choice->kept;
     k->backend = ops_facts(r->p->ops)->name;
     k->machine = ops_machine(r->p->ops);
     k->embeds = &r->embeds;

@@ -10,12 +10,14 @@
 
 enum { FIELDS = 6 + ALGO_WORDS, FIELD_BYTES = 24, FILE_MOST = 1 << 20 };
 
+static const char fast_word[] = "fast";
+
 static const char blanks[] = " \t\r";
 
 /* ---- a row ----------------------------------------------------------------------- */
 
 /* The line in pieces; -1: a piece that no field has. */
-static int fields_cut(const char *line, char field[FIELDS][FIELD_BYTES])
+static int fields_cut(const char *line, char field[FIELDS + 1][FIELD_BYTES])
 {
     int n = 0;
 
@@ -26,7 +28,7 @@ static int fields_cut(const char *line, char field[FIELDS][FIELD_BYTES])
         len = strcspn(line, " \t\r#\n");
         if (len == 0)
             return *line == 0 || *line == '#' ? n : -1;
-        if (n == FIELDS || len >= FIELD_BYTES)
+        if (n == FIELDS + 1 || len >= FIELD_BYTES)
             return -1;
         memcpy(field[n], line, len);
         field[n++][len] = 0;
@@ -66,11 +68,13 @@ static enum status word_take(const char *text, uint64_t *out, struct err *e)
 
 enum status algo_row_parse(const char *line, struct algo_row *out, struct err *e)
 {
-    char field[FIELDS][FIELD_BYTES];
-    struct algo_row row;
+    char field[FIELDS + 1][FIELD_BYTES];
+    int n = fields_cut(line, field);
+    struct algo_row row = {.fast = n == FIELDS + 1};
 
-    if (fields_cut(line, field) != FIELDS)
-        return err_set(e, ST_INPUT, "a row has %d fields", (int)FIELDS);
+    if (n < FIELDS || (row.fast && strcmp(field[FIELDS], fast_word) != 0))
+        return err_set(e, ST_INPUT, "a row has %d fields, and 'fast' or nothing",
+                       (int)FIELDS);
     TRY(number_take(field[0], "arch", 999, &row.arch, e));
     TRY(number_take(field[1], "version", 99999999, &row.version, e));
     TRY(type_take(field[2], &row.x, e));
@@ -93,12 +97,14 @@ void algo_row_print(const struct algo_row *row, char out[ALGO_TEXT_BYTES])
     for (int i = 0; i < ALGO_WORDS && at < ALGO_TEXT_BYTES; i++)
         at += snprintf(out + at, (size_t)(ALGO_TEXT_BYTES - at), " %016" PRIx64,
                        row->word[i]);
+    if (row->fast && at < ALGO_TEXT_BYTES)
+        snprintf(out + at, (size_t)(ALGO_TEXT_BYTES - at), " %s", fast_word);
 }
 
 bool algo_row_same(const struct algo_row *a, const struct algo_row *b)
 {
     return a->arch == b->arch && a->version == b->version && a->x == b->x &&
-           a->y == b->y && a->n == b->n && a->k == b->k;
+           a->y == b->y && a->n == b->n && a->k == b->k && a->fast == b->fast;
 }
 
 /* ---- a table --------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  * is, never by the number of its rows or by a clock at run time: a table says which.
  * One row per line, fields apart by blanks, `#` begins a comment:
  *
- *     arch  version  x        y     n      k     eight words of 16 hex digits
+ *     arch  version  x        y     n      k     eight words of 16 hex digits  [fast]
  *     90    130100   F8_E4M3  BF16  13824  5120  0123456789abcdef …
  *
  *     arch     compute capability, major * 10 + minor
@@ -12,6 +12,7 @@
  *     x, y     types of the factors and of the sums
  *     n, k     y [s,n] = x [s,k] w [n,k]^T
  *     words    cublasLtMatmulAlgo_t, which the library's header allows to be kept
+ *     fast     of a product with fast_sums (ops.h)
  *
  * Tables are the one that is compiled in (algos_shipped.c) and a file that `bench
  * --tune` has written. A row is a proposal: whoever uses it asks the library whether it
@@ -41,6 +42,7 @@ struct algo_row {
     enum dtype x, y;
     int64_t n, k;
     uint64_t word[ALGO_WORDS];
+    bool fast;
 };
 
 struct algo_table {

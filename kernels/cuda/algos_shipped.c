@@ -2,8 +2,8 @@
  *
  * What `framefleet bench --tune` has found on a machine and written to its file, line
  * by line. A product without a row is worked out by the library's first proposal for
- * 4096 rows that needs no split of K (linear.c); so are all but those of a 14B block in
- * fp8 on an H200.
+ * 4096 rows that needs no split of K (gemm.c); so are all but those of a 14B block in
+ * fp8 on an H200, and of its feed-forward in fp8_fast.
  */
 #include "kernels/cuda/algos.h"
 
@@ -16,4 +16,10 @@ const char algo_shipped[] =
     "00000044000e000e 0000000000000000\n"
     "90 130100 F8_E4M3 BF16 5120 13824 0000001d00000042 0000000100000024 "
     "0000000000000000 0003000000000005 0001fc3400000001 0000001c0000001c "
-    "00000044000e000e 0000000000000000\n";
+    "00000044000e000e 0000000000000000\n"
+    "90 130100 F8_E4M3 BF16 13824 5120 000000c500000042 0000000100000024 "
+    "0000000000000000 0005000000000002 0001fc3400000001 0000001c0000001c "
+    "00000044000e000e 0000000000000000 fast\n"
+    "90 130100 F8_E4M3 BF16 5120 13824 000000c500000042 0000000100000024 "
+    "0000000000000000 0005000000000002 0001fc3400000001 0000001c0000001c "
+    "00000044000e000e 0000000000000000 fast\n";

@@ -453,6 +453,7 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     c->arch = prop.major * 10 + prop.minor;
     c->hopper = prop.major == 9 &&
                 (opt->kernels == OPS_PROVEN || opt->kernels == OPS_ALL);
+    c->fast_sums = opt->fast_sums;
     c->mma = prop.major >= 8 && opt->kernels != OPS_SIMPLE;
     device_name(&prop.uuid, c->name);
     c->table = cuda_backend;

@@ -38,6 +38,7 @@ struct cuda {
     struct launch_limits limits;
     cublasLtHandle_t blas;
     int arch; /* compute capability, major * 10 + minor */
+    bool fast_sums;
     struct algo_table algos;
     struct gemm_plan plans[PLANS_MAX];
     int n_plans;

@@ -41,6 +41,11 @@ static enum status blas_said(cublasStatus_t code, struct err *e)
     return err_set(e, ST_DEVICE, "linear: cuBLASLt: %s", cublasLtGetStatusString(code));
 }
 
+static bool is_fast(const struct cuda *c, const struct op_linear *a)
+{
+    return c->fast_sums && a->x->dtype == DT_E4M3;
+}
+
 static void gemm_release(struct gemm *g)
 {
     cublasLtMatrixLayoutDestroy(g->y);
@@ -50,10 +55,12 @@ static void gemm_release(struct gemm *g)
 }
 
 /* Describe a product of `rows` rows into y_type rows `y_stride` apart. */
-static enum status gemm_init(struct gemm *g, const struct op_linear *a, int64_t rows,
-                             enum dtype y_type, int64_t y_stride, struct err *e)
+static enum status gemm_init(struct gemm *g, const struct cuda *c,
+                             const struct op_linear *a, int64_t rows, enum dtype y_type,
+                             int64_t y_stride, struct err *e)
 {
-    cublasOperation_t turn = CUBLAS_OP_T;
+    const cublasOperation_t turn = CUBLAS_OP_T;
+    const int8_t fast = is_fast(c, a);
     uint64_t k = (uint64_t)a->x->shape[1], d = (uint64_t)a->w->shape[0];
     bool whole = a->x->dtype == DT_I8;
     cublasStatus_t st;
@@ -65,6 +72,9 @@ static enum status gemm_init(struct gemm *g, const struct op_linear *a, int64_t 
     if (st == CUBLAS_STATUS_SUCCESS)
         st = cublasLtMatmulDescSetAttribute(g->op, CUBLASLT_MATMUL_DESC_TRANSA, &turn,
                                             sizeof(turn));
+    if (st == CUBLAS_STATUS_SUCCESS && fast)
+        st = cublasLtMatmulDescSetAttribute(g->op, CUBLASLT_MATMUL_DESC_FAST_ACCUM,
+                                            &fast, sizeof(fast));
     if (st == CUBLAS_STATUS_SUCCESS)
         st = cublasLtMatrixLayoutCreate(&g->w, blas_type(a->w->dtype), k, d,
                                         a->w->stride[0]);
@@ -149,7 +159,8 @@ static struct algo_row row_of(const struct cuda *c, const struct op_linear *a,
                              .x = a->x->dtype,
                              .y = y->type,
                              .n = a->w->shape[0],
-                             .k = a->w->shape[1]};
+                             .k = a->w->shape[1],
+                             .fast = is_fast(c, a)};
 }
 
 /* The library's proposals for the product, best first. */
@@ -269,7 +280,7 @@ static enum status algo_find(struct cuda *c, const struct op_linear *a,
         *algo = have->algo;
         return ST_OK;
     }
-    TRY(gemm_init(&g, a, PLAN_ROWS, y->type, a->w->shape[0], e));
+    TRY(gemm_init(&g, c, a, PLAN_ROWS, y->type, a->w->shape[0], e));
     st = row ? row_check(c, &g, row, algo, e) : first_proposal(c, &g, algo, e);
     gemm_release(&g);
     TRY(st);
@@ -290,7 +301,7 @@ enum status gemm_put(struct cuda *c, struct queue *q, const struct op_linear *a,
     struct gemm g;
 
     TRY(algo_find(c, a, y, &algo, e));
-    TRY(gemm_init(&g, a, a->x->shape[0], y->type, y->stride, e));
+    TRY(gemm_init(&g, c, a, a->x->shape[0], y->type, y->stride, e));
     st = cublasLtMatmul(c->blas, g.op, whole ? (const void *)&whole_one : &one,
                         a->w->data, g.w, a->x->data, g.x,
                         whole ? (const void *)&whole_zero : &zero, y->data, g.y,
@@ -323,7 +334,7 @@ enum status gemm_ways(struct cuda *c, const struct op_linear *a,
     int count;
 
     TRY(algo_find(c, a, y, &first, e));
-    TRY(gemm_init(&g, a, PLAN_ROWS, y->type, a->w->shape[0], e));
+    TRY(gemm_init(&g, c, a, PLAN_ROWS, y->type, a->w->shape[0], e));
     st = proposals(c, &g, found, PROPOSALS, &count, e);
     gemm_release(&g);
     TRY(st);
@@ -352,7 +363,7 @@ enum status gemm_take(struct cuda *c, const struct op_linear *a,
     TRY(algo_row_parse(way->text, &row, e));
     if (!algo_row_same(&row, &key))
         return err_set(e, ST_INPUT, "linear: the algorithm is for another product");
-    TRY(gemm_init(&g, a, PLAN_ROWS, y->type, a->w->shape[0], e));
+    TRY(gemm_init(&g, c, a, PLAN_ROWS, y->type, a->w->shape[0], e));
     st = row_check(c, &g, &row, &algo, e);
     gemm_release(&g);
     TRY(st);

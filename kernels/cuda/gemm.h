@@ -7,6 +7,9 @@
  * The algorithm is settled once per types and [d,k], and used for any number of rows:
  * that of gemm_take, else that of the table (algos.h), else the library's first
  * proposal for 4096 rows. None splits k.
+ *
+ * Sums of e4m3 products are added up in fp32 registers every few steps, or, with
+ * fast_sums of ops.h, all of them in the matrix unit.
  */
 #ifndef KERNELS_CUDA_GEMM_H
 #define KERNELS_CUDA_GEMM_H

@@ -16,7 +16,7 @@ bench_of()
 
 # ---- every part, every precision
 
-for precision in fp32 bf16 fp8 int8; do
+for precision in fp32 bf16 fp8 int8 fp8_fast; do
     bench_of --precision $precision --parts forward,vae,text,load
     is "$precision: tokens" "$(result tokens)" 12
     is "$precision: mesh" "$(result mesh)" g1u1r1
@@ -69,7 +69,7 @@ at_least "weights of shared layers" "$bytes" "$(($(result forward.weight_bytes) 
 
 # ---- accuracy
 
-for precision in bf16 int8 fp8; do
+for precision in bf16 int8 fp8 fp8_fast; do
     bench_of --precision $precision --parts accuracy
     is "$precision: measure" "$(result accuracy.measure)" \
         "$([ $precision = bf16 ] && echo fp32 || echo bf16)"

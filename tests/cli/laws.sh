@@ -87,6 +87,8 @@ for p in bf16 fp8 int8; do
     fp8) at_least "$p is near fp32" "$db" 24 ;;
     esac
 done
+makes "${G[@]}" --seed 3 --precision fp8_fast --output fp8_fast.y4m
+same "fast sums are those of a gpu" fp8.y4m fp8_fast.y4m
 makes "${G[@]}" --seed 3 --precision fp32 --output fp32.y4m
 same "auto is fp32" a.y4m fp32.y4m
 makes "${G[@]}" --seed 3 --backend ref --output ref.y4m

@@ -53,7 +53,7 @@ seed negative            | 2 | "${G[@]}" --seed -1               | seed -1
 seed too large           | 2 | "${G[@]}" --seed 99999999999999999999 | seed 99999999999999999999
 unknown sampler          | 2 | "${G[@]}" --sampler ddim          | sampler 'ddim' ; unipc dpm++ euler
 unknown rng              | 2 | "${G[@]}" --rng cuda              | rng 'cuda' ; philox torch_cpu
-unknown precision        | 2 | "${G[@]}" --precision fp4         | precision 'fp4' ; auto fp32 bf16 fp8 int8
+unknown precision        | 2 | "${G[@]}" --precision fp4         | precision 'fp4' ; auto fp32 bf16 fp8 int8 fp8_fast
 unknown model kind       | 2 | "${G[@]}" --model_kind x          | model_kind 'x' ; auto plain df
 unknown backend          | 2 | "${G[@]}" --backend tpu           | backend 'tpu' ; cpu
 threads negative         | 2 | "${G[@]}" --threads -1            | threads -1

@@ -66,27 +66,41 @@ const char *rig_backend(void)
     return name ? name : "cuda";
 }
 
-void rig_open_alone(struct rig *r, size_t workspace, enum ops_kernels kernels)
+static void gpu_open(struct rig *r, size_t workspace, const struct ops_options *o)
 {
     struct err e = ERR_INIT;
 
     *r = (struct rig){0};
-    must(
-        ops_open(rig_backend(), &(struct ops_options){.kernels = kernels}, &r->gpu, &e),
-        &e, rig_backend());
+    must(ops_open(rig_backend(), o, &r->gpu, &e), &e, rig_backend());
     r->space = ops_facts(r->gpu)->space;
     must(ops_mem_alloc(r->gpu, workspace, &r->gpu_ws, &e), &e, "workspace");
     must(ops_queue_open(r->gpu, r->gpu_ws, workspace, &r->gpu_q, &e), &e, "queue");
 }
 
-void rig_open(struct rig *r, size_t workspace, enum ops_kernels kernels)
+static void ref_open_beside(struct rig *r, size_t workspace)
 {
     struct err e = ERR_INIT;
 
-    rig_open_alone(r, workspace, kernels);
     must(ops_open("ref", NULL, &r->ref, &e), &e, "ref");
     must(ops_mem_alloc(r->ref, workspace, &r->ref_ws, &e), &e, "workspace");
     must(ops_queue_open(r->ref, r->ref_ws, workspace, &r->ref_q, &e), &e, "queue");
+}
+
+void rig_open_alone(struct rig *r, size_t workspace, enum ops_kernels kernels)
+{
+    gpu_open(r, workspace, &(struct ops_options){.kernels = kernels});
+}
+
+void rig_open(struct rig *r, size_t workspace, enum ops_kernels kernels)
+{
+    rig_open_alone(r, workspace, kernels);
+    ref_open_beside(r, workspace);
+}
+
+void rig_open_fast(struct rig *r, size_t workspace)
+{
+    gpu_open(r, workspace, &(struct ops_options){.fast_sums = true});
+    ref_open_beside(r, workspace);
 }
 
 void rig_close(struct rig *r)

@@ -86,6 +86,9 @@ const char *rig_backend(void);
 /* Both backends, each with a queue that has `workspace` bytes; …_alone: without ref. */
 void rig_open_alone(struct rig *r, size_t workspace, enum ops_kernels kernels);
 void rig_open(struct rig *r, size_t workspace, enum ops_kernels kernels);
+
+/* The kernels that are proven, with fast_sums. */
+void rig_open_fast(struct rig *r, size_t workspace);
 void rig_close(struct rig *r);
 void rig_wait(struct rig *r);
 

@@ -13,10 +13,11 @@
 #     sanitize   few small cases that meet every kernel, under compute-sanitizer
 #   beside them, one to a GPU, because of the memory they take (28 and 50 GiB):
 #     big        operations on tensors of more than 2^31 elements
-#     accuracy   14B shape: an fp8 forward beside a bf16 one, block by block
+#     accuracy   14B shape: an fp8 forward beside a bf16 one, block by block; of other
+#                precisions with ACCURACY="NAME..."
 #   then, each alone on a GPU, on two of them at once:
-#     bench      14B shape, 960x544x97: forward in fp8 and bf16, VAE, text encoder,
-#                loading, every op beside what the machine can do
+#     bench      14B shape, 960x544x97: forward in fp8, fp8_fast and bf16, VAE, text
+#                encoder, loading, every op beside what the machine can do
 #     all        the same forward in fp8 with kernels that are not proven as well
 #     long       14B shape, 1280x720x121: forward in fp8
 #     tune       algorithms of the products of a 14B block in fp8, and a forward with the
@@ -201,17 +202,21 @@ part_program()
 # An 8-bit block moves by what rounding its products does; far more is a mistake.
 part_accuracy()
 {
-    local file=$logs/accuracy.json all worst
+    local precision file all worst
 
-    rm -f "$file"
-    timeout -k 5 "$(within 120)" "$bin/framefleet" bench --backend cuda --shape 14b \
-        --precision fp8 --parts accuracy --no-guidance --json "$file"
-    all=$(json relative_l2 "$file")
-    worst=$(json relative_l2 "$file" 2)
-    row "14B, fp8 beside bf16, velocity: relative L2" "${all:-none}" 1.5e-1
-    row "    cosine" "$(json cosine "$file")" -
-    row "    worst block, $(json worst_block "$file"): relative L2" "${worst:-none}" 1.5e-1
-    row "    cosine" "$(json cosine "$file" 2)" -
+    for precision in ${ACCURACY:-fp8}; do
+        file=$logs/accuracy-$precision.json
+        rm -f "$file"
+        timeout -k 5 "$(within 120)" "$bin/framefleet" bench --backend cuda --shape 14b \
+            --precision "$precision" --parts accuracy --no-guidance --json "$file"
+        all=$(json relative_l2 "$file")
+        worst=$(json relative_l2 "$file" 2)
+        row "14B, $precision beside bf16, velocity: relative L2" "${all:-none}" 1.5e-1
+        row "    cosine" "$(json cosine "$file")" -
+        row "    worst block, $(json worst_block "$file"): relative L2" \
+            "${worst:-none}" 1.5e-1
+        row "    cosine" "$(json cosine "$file" 2)" -
+    done
 }
 
 # ---- figures -------------------------------------------------------------------------
@@ -262,6 +267,10 @@ part_bench()
     whole=$(sed -n '/"end_to_end"/,$p' "$file.json" |
         json seconds /dev/stdin | awk '{ printf "%.1f", $1 }')
     figure "30 guided steps with text and VAE, estimated, s" "${whole:-none}" - -
+    bench bench-fp8_fast --backend cuda --precision fp8_fast --ops --parts forward \
+        --share_blocks
+    figure "14B forward, 51,000 tokens, fp8_fast, 1 gpu, s" "$(seconds "$file.json")" \
+        3.0 4.02
     bench bench-bf16 --backend cuda --precision bf16 --ops --parts forward --repeats 1
     figure "14B forward, 51,000 tokens, bf16, 1 gpu, s" "$(seconds "$file.json")" - 5.75
 }

@@ -23,7 +23,8 @@ static const struct algo_row sample = {90,
                                        DT_BF16,
                                        13824,
                                        5120,
-                                       {1, 2, 3, 4, 5, 6, 7, 0xfedcba9876543210}};
+                                       {1, 2, 3, 4, 5, 6, 7, 0xfedcba9876543210},
+                                       false};
 
 static void rows_are_text(void **state)
 {
@@ -43,9 +44,31 @@ static void rows_are_text(void **state)
                      ST_OK);
 }
 
+/* Of a product with fast sums; nothing else may stand there. */
+static void fast_rows_are_others(void **state)
+{
+    struct err e = ERR_INIT;
+    char text[ALGO_TEXT_BYTES];
+    struct algo_table t = {0};
+    struct algo_row row;
+
+    (void)state;
+    assert_int_equal(algo_row_parse(ROW " fast", &row, &e), ST_OK);
+    assert_true(row.fast && !algo_row_same(&row, &sample));
+    algo_row_print(&row, text);
+    assert_string_equal(text, ROW " fast");
+    assert_int_equal(algo_row_parse(ROW " slow", &row, &e), ST_INPUT);
+    assert_int_equal(algo_row_parse(ROW " fast 1", &row, &e), ST_INPUT);
+    assert_int_equal(algo_table_add(&t, ROW "\n" ROW " fast # a note", "a", &e), ST_OK);
+    assert_int_equal(t.count, 2);
+    assert_false(algo_table_find(&t, &sample)->fast);
+    algo_table_release(&t);
+}
+
 static void the_longest_row_fits(void **state)
 {
-    struct algo_row row = {999, 99999999, DT_E4M3, DT_E4M3, 1 << 24, 1 << 24, {0}};
+    struct algo_row row = {999,     99999999, DT_E4M3, DT_E4M3,
+                           1 << 24, 1 << 24,  {0},     true};
     char text[ALGO_TEXT_BYTES];
     struct err e = ERR_INIT;
 
@@ -187,7 +210,7 @@ static void bad_lines_are_numbered(void **state)
                      ST_INPUT);
     assert_string_equal(e.text,
                         "bad table of algorithms 'tuned.txt': line 3: a row has 14 "
-                        "fields");
+                        "fields, and 'fast' or nothing");
     assert_int_equal(t.count, 1);
     algo_table_release(&t);
 }
@@ -236,6 +259,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_text),
+        cmocka_unit_test(fast_rows_are_others),
         cmocka_unit_test(the_longest_row_fits),
         cmocka_unit_test(bad_rows_are_named),
         cmocka_unit_test(products_find_their_row),
