@@ -14,8 +14,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/rounds.h"
 
-static const size_t cast_most = (size_t)64 << 20;  /* of a weight that is cast */
-static const size_t sums_most = (size_t)128 << 20; /* of sums in the workspace */
+static const size_t cast_most = (size_t)64 << 20; /* of a weight that is cast */
 
 /* ---- what goes where ----------------------------------------------------------- */
 
@@ -89,8 +88,7 @@ static size_t sums_bytes(const struct op_linear *a)
 
     if (!sums_in_workspace(a))
         return 0;
-    return padded((size_t)(rounds_room(a->x->shape[0], cols, sums_most) * cols) *
-                  sizeof(float));
+    return padded((size_t)(rounds_room(a->x->shape[0], cols) * cols) * sizeof(float));
 }
 
 /* Rows of y that are worked out at once. */
@@ -98,7 +96,7 @@ static int64_t rows_at_once(const struct cuda *c, const struct op_linear *a)
 {
     if (!sums_in_workspace(a))
         return a->x->shape[0];
-    return rounds_rows(a->x->shape[0], a->w->shape[0], c->units, sums_most);
+    return rounds_rows(a->x->shape[0], a->w->shape[0], c->units);
 }
 
 static size_t cast_bytes(const struct tensor *t, enum dtype type)
@@ -194,7 +192,7 @@ static enum status sums_finish(const struct cuda *c, struct queue *q,
         x.scales.kind = SCALE_NONE;
         w.scales.kind = w.scales.kind == SCALE_TENSOR ? SCALE_TENSOR : SCALE_NONE;
     }
-    if (c->limits.unproven && linear_wide_fits(a->y, &x, &w, bias))
+    if (c->mma && linear_wide_fits(a->y, &x, &w, bias))
         return cuda_said(linear_wide_launch(a->y, sums, &x, &w, bias, q->stream),
                          "linear", e);
     return cuda_said(linear_finish_launch(a->y, sums, &x, &w, bias, q->stream),

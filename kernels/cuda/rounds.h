@@ -7,23 +7,27 @@
  * quarter of a round to start and to end; so which number of rows fits best depends on
  * the columns:
  *
- *     132 multiprocessors, 128 MiB: 46 tiles of 128 rows by 5120 columns are 920 of the
- *     924 in 7 rounds, 17 by 13824 are 918
+ *     132 multiprocessors: 33 tiles of 128 rows by 5120 columns are the 660 in 5
+ * rounds, 34 by 13824 are 1836 of the 1848 in 14
+ *
+ * Measured on an H200 with k = 5120, 4,224 rows are as fast as 51,000 of 5120 columns
+ * and faster than 16,896 of 13824, of which 2,112 take 8 % longer (docs/speed.md). So
+ * pieces are chosen from those of 96 MiB of sums, or of 4,352 rows where that is more,
+ * but of no more than 256 MiB.
  *
  * Plain C: no CUDA here.
  */
 #ifndef KERNELS_CUDA_ROUNDS_H
 #define KERNELS_CUDA_ROUNDS_H
 
-#include <stddef.h>
 #include <stdint.h>
 
-/* Rows whose sums, of 4 bytes, there must be room for: all, or as many as fit into
- * `most` bytes, at least 128. More rows never need less. */
-int64_t rounds_room(int64_t rows, int64_t cols, size_t most);
+/* Rows whose sums, of 4 bytes, there must be room for: all, or as many as pieces are
+ * chosen from, at least 128. More rows never need less. */
+int64_t rounds_room(int64_t rows, int64_t cols);
 
 /* Rows to work out at a time: all if there is room, else the multiple of 128 that costs
  * least for each row. */
-int64_t rounds_rows(int64_t rows, int64_t cols, int units, size_t most);
+int64_t rounds_rows(int64_t rows, int64_t cols, int units);
 
 #endif

@@ -7,8 +7,6 @@
 
 #include "kernels/cuda/rounds.h"
 
-static const size_t most = (size_t)128 << 20;
-
 /* Multiprocessors of an H200, an A100, an RTX 4090. */
 static const int units[] = {132, 108, 128};
 static const int64_t widths[] = {1536, 5120, 8960, 13824};
@@ -16,9 +14,9 @@ static const int64_t widths[] = {1536, 5120, 8960, 13824};
 static void fills_the_rounds_of_known_models(void **state)
 {
     (void)state;
-    assert_int_equal(rounds_rows(51000, 5120, 132, most), 46 * 128);
-    assert_int_equal(rounds_rows(51000, 13824, 132, most), 17 * 128);
-    assert_int_equal(rounds_rows(6000, 5120, 132, most), 6000);
+    assert_int_equal(rounds_rows(51000, 5120, 132), 33 * 128);
+    assert_int_equal(rounds_rows(51000, 13824, 132), 34 * 128);
+    assert_int_equal(rounds_rows(4900, 5120, 132), 4900);
 }
 
 /* At least nine tenths of what the multiprocessors could do meanwhile. */
@@ -27,7 +25,7 @@ static void wastes_little(void **state)
     (void)state;
     for (int u = 0; u < 3; u++) {
         for (int w = 0; w < 4; w++) {
-            int64_t rows = rounds_rows(200000, widths[w], units[u], most);
+            int64_t rows = rounds_rows(200000, widths[w], units[u]);
             int64_t tiles = rows / 128 * ((widths[w] + 255) / 256);
             int64_t rounds = (tiles + units[u] - 1) / units[u];
 
@@ -45,11 +43,11 @@ static void stays_in_its_room(void **state)
         int64_t before = 0;
 
         for (int64_t rows = 1; rows < 60000; rows += 97) {
-            int64_t room = rounds_room(rows, widths[w], most);
-            int64_t n = rounds_rows(rows, widths[w], 132, most);
+            int64_t room = rounds_room(rows, widths[w]);
+            int64_t n = rounds_rows(rows, widths[w], 132);
 
             assert_true(room >= before && n >= 1 && n <= room && n <= rows);
-            assert_true((size_t)(room * widths[w] * 4) <= most);
+            assert_true(room * widths[w] * 4 <= (int64_t)256 << 20);
             before = room;
         }
     }
@@ -58,10 +56,10 @@ static void stays_in_its_room(void **state)
 static void gives_at_least_a_tile(void **state)
 {
     (void)state;
-    assert_int_equal(rounds_rows(1000, 1 << 20, 132, most), 128);
-    assert_int_equal(rounds_room(1000, 1 << 20, most), 128);
-    assert_int_equal(rounds_rows(0, 5120, 132, most), 0);
-    assert_int_equal(rounds_rows(64, 1 << 20, 132, most), 64);
+    assert_int_equal(rounds_rows(1000, 1 << 20, 132), 128);
+    assert_int_equal(rounds_room(1000, 1 << 20), 128);
+    assert_int_equal(rounds_rows(0, 5120, 132), 0);
+    assert_int_equal(rounds_rows(64, 1 << 20, 132), 64);
 }
 
 int main(void)
