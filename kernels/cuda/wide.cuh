@@ -283,12 +283,13 @@ static __device__ __forceinline__ void tops_take(float (&top)[ROWS],
 /*     gelu(x) = x / (1 + 2^z),  z = x (c0 + c1 x^2)
  *
  * How far the guess can be off, in 2^-23 of the value: 16.0 for z, as tried for every
- * float x with |z| <= 24; 2 for the exponential and 2 for the reciprocal, which are
- * good to 2^-22 each; a half for the sum and for the product; and 2.5 for what it is
- * compared with, five roundings of values, scales and quotients. GELU_OFF is 24. For
- * negative x beyond, 2^-24 |x| gives the e4m3 code of -0 where the greatest of a row is
- * at least 0.17. GELU_OFF_SMALL bounds it down to |z| = 30.5, where it is 25.2; beyond,
- * the code is that of -0 at any scale. Where 2^z is no float the guess is -0.
+ * float x with |z| <= 24; 4 for the exponential and the reciprocal, which are said to
+ * be within 2 and 1 of what rounding gives; a half for the sum and for the product; and
+ * 2.5 for what it is compared with, five roundings of values, scales and quotients.
+ * These are 23.5, GELU_OFF is 24. For negative x beyond, 2^-24 |x| gives the e4m3 code
+ * of -0 where the greatest of a row is at least 0.17. GELU_OFF_SMALL bounds it down to
+ * |z| = 30.5, where it is 25.2; beyond, the code is that of -0 at any scale. Where 2^z
+ * is no float the guess is -0.
  */
 #define GELU_OFF 0x1.8p-19f
 #define GELU_OFF_SMALL 0x1p-17f
