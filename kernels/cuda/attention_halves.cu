@@ -1,21 +1,26 @@
 /* attention_halves.cu - attention over bf16, heads of 128, on Hopper
  *
- * A block has a run of items: an item is a head and 128 of its queries. Two warpgroups
- * take 64 queries each; one thread of a third one has tiles of 128 keys and their
- * values fetched, two of each ahead, and the queries of the item after this one.
+ * A block has a run of items: an item is a head and 192 of its queries. Three
+ * warpgroups take 64 queries each; one thread of a fourth one has tiles of 128 keys and
+ * their values fetched, two of each ahead, and the queries of the item after this one.
  *
- * The tiles of all items of a block are one stream. In a turn a warpgroup puts the
- * product of its queries with the next tile of keys, then that of P with the values of
- * this tile, and lets the other one have its turn; while all four products run it makes
- * P of the next tile, whose logits are there after the first of them:
+ * A warpgroup has nothing of its own in flight beside its softmax: it waits for its
+ * logits, makes P, and waits for the product of P with the values. What hides the
+ * softmax are the products of the two others, 2,048 cycles per tile. As no logits of a
+ * next tile lie beside P, three warpgroups fit the registers.
  *
- *     matrix unit   | 0: QK' PV | 1: QK' PV | 0: QK" PV' | 1: QK" PV' |
- *     warpgroup 0          softmax of QK'   |      softmax of QK"
- *     warpgroup 1                      softmax of QK'    |    ...
+ * With many keys nobody says whose turn it is. With few, where an item is only a few
+ * tiles, the matrix unit is handed round, a product of keys, then of another one's
+ * values:
  *
- * At the end of an item the next tile is the first of the next item, so results are
- * written while products of the other warpgroup run. With few keys, where an item is
- * only a few tiles, that is what counts; runs are long there.
+ *     matrix unit   | QK 0 | PV 2 | QK 1 | PV 0 | QK 2 | PV 1 | QK 0 | ...
+ *     warpgroup 0          |   softmax   |
+ *     warpgroup 1                        |   softmax   |
+ *     warpgroup 2                                      |   softmax   |
+ *
+ * Either way the bytes are the same: it is chosen by the number of tiles for the sake
+ * of speed alone. The tiles of all items of a block are one stream: where one warpgroup
+ * writes results, the others go on.
  *
  * The maximum that powers are taken against moves only when a row's logits exceed it by
  * more than a factor of 2^8: bf16 and fp32 have as many bits there, and older sums
@@ -26,8 +31,7 @@
  * minus the maximum in one multiply-add; so a bias of a key is divided by the scale.
  *
  * Per row nothing depends on other rows, nor on the block; tiles are counted from the
- * first key of every part. Whether this kernel is taken depends on the number of keys
- * alone, of rows that it can fetch and write: with many, attention_hopper.cu is.
+ * first key of every part.
  */
 #include <float.h>
 
@@ -42,19 +46,23 @@ enum {
     KEYS = 128,   /* of a tile */
     GROUP = 128,  /* threads of a warpgroup */
     QUERIES = 64, /* of a warpgroup */
-    WORKERS = 2,  /* warpgroups that multiply */
+    WORKERS = 3,  /* warpgroups that multiply */
+    ROWS = WORKERS * QUERIES,
     THREADS = (WORKERS + 1) * GROUP,
-    STAGES = 2,         /* tiles of keys, of values, queries of items */
-    HALF = 128 * 128,   /* bytes of 128 rows of 64 channels */
-    BOX = 2 * HALF,     /* of 128 rows */
+    STAGES = 2,             /* tiles of keys, of values, queries of items */
+    HALF = KEYS * 128,      /* bytes of 64 channels of a tile, */
+    BOX = 2 * HALF,         /* of all of them, */
+    ROWS_HALF = ROWS * 128, /* and of an item's queries */
+    ROWS_BOX = 2 * ROWS_HALF,
     SLOTS = 3 * STAGES, /* k, v, q */
-    SHARED = SLOTS * (BOX + 16) + 1024,
+    BARRIERS = STAGES * (2 * BOX + ROWS_BOX),
+    SHARED = BARRIERS + SLOTS * 16 + 1024,
     RELEASES = WORKERS * GROUP / WARP, /* of a slot: one per warp */
     TURN = 1,                          /* barriers */
-    FETCH_REGS = 24,
-    WORK_REGS = 240,
+    FETCH_REGS = 32,
+    WORK_REGS = 160,
     RUN = 128, /* tiles that a block should have */
-    FEW = 1920 /* keys up to which this is taken */
+    FEW = 15   /* tiles of keys up to which the matrix unit is handed round */
 };
 
 /* Keys and values of one part. */
@@ -93,7 +101,7 @@ static __device__ __forceinline__ int walk_end(const struct halves_view &a)
 /* The first query of an item. */
 static __device__ __forceinline__ int item_row(const struct halves_view &a, int item)
 {
-    return item % a.tiles * (WORKERS * QUERIES);
+    return item % a.tiles * ROWS;
 }
 
 static __device__ __forceinline__ bool item_begins(const struct walk &w)
@@ -127,10 +135,11 @@ struct slot {
 static __device__ __forceinline__ struct slot slot_of(uint32_t room,
                                                       enum slot_kind kind, int count)
 {
-    uint32_t i = (uint32_t)kind * STAGES + count % STAGES;
-    uint32_t full = room + SLOTS * BOX + 16 * i;
+    uint32_t s = count % STAGES, i = (uint32_t)kind * STAGES + s;
+    uint32_t at = kind == SLOT_Q ? 2 * STAGES * BOX + s * ROWS_BOX : i * BOX;
+    uint32_t full = room + BARRIERS + 16 * i;
 
-    return {room + i * BOX, full, full + 8, count / STAGES & 1};
+    return {room + at, full, full + 8, count / STAGES & 1};
 }
 
 /* ---- fetching: one thread ----------------------------------------------------- */
@@ -143,11 +152,11 @@ static __device__ __forceinline__ void box_fetch(uint32_t room, enum slot_kind k
 
     if (count >= STAGES)
         barrier_wait(s.empty, s.parity ^ 1);
-    barrier_expect(s.full, BOX);
+    barrier_expect(s.full, kind == SLOT_Q ? ROWS_BOX : BOX);
     box4_copy(s.at, map, 0, row, 0, h, s.full);
 }
 
-/* In the order in which they are used: values of a tile after the keys of the next. */
+/* Values of a tile after the keys of the next: there is time until they are used. */
 static __device__ void fetch_all(const struct halves_view &a, uint32_t room)
 {
     struct walk w = walk_begin(a), before = w;
@@ -185,9 +194,10 @@ static __device__ __forceinline__ void logits_put(uint32_t query, uint32_t k,
     product_bf16_first(x, a, b);
 #pragma unroll
     for (int i = 1; i < 8; i++) {
-        int at = i / 4 * (HALF / 16) + i % 4 * 2;
+        int half = i / 4, at = i % 4 * 2;
 
-        product_bf16(x, a + at, b + at, 1);
+        product_bf16(x, a + half * (ROWS_HALF / 16) + at, b + half * (HALF / 16) + at,
+                     1);
     }
 }
 
@@ -244,23 +254,20 @@ static __device__ __forceinline__ void logits_mend(const struct halves_view &a,
     }
 }
 
-/* Running maxima (base 2) and this thread's shares of the sums, of its two rows. */
-struct tops {
-    float m[2], l[2];
-};
-
 static __device__ __forceinline__ float quad_max(float v)
 {
     v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 1));
     return fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 2));
 }
 
-/* Raw logits become probabilities; returns by how much older sums shrink. */
-static __device__ __forceinline__ void softmax_step(float scale, struct tops &st,
-                                                    float (&x)[64], float (&shrink)[2])
+/* Running maxima (base 2) of a thread's two rows; returns by how much older sums
+ * shrink. */
+static __device__ __forceinline__ void maxima_move(float scale, float (&m)[2],
+                                                   const float (&x)[64],
+                                                   float (&shrink)[2])
 {
     const float leap = 8.0f;
-    float top[2][2], sum[2][2] = {};
+    float top[2][2];
 
 #pragma unroll
     for (int i = 0; i < 64; i++) {
@@ -272,20 +279,24 @@ static __device__ __forceinline__ void softmax_step(float scale, struct tops &st
     for (int row = 0; row < 2; row++) {
         float most = quad_max(fmaxf(top[row][0], top[row][1])) * scale;
 
-        most = most > st.m[row] + leap ? most : st.m[row];
-        shrink[row] = exp2_fast(st.m[row] - most); /* one, if it stays */
-        st.m[row] = most;
+        most = most > m[row] + leap ? most : m[row];
+        shrink[row] = exp2_fast(m[row] - most); /* one, if it stays */
+        m[row] = most;
     }
+}
+
+/* Raw logits become probabilities; returns this thread's shares of the rows' sums, each
+ * in two parts. */
+static __device__ __forceinline__ void powers_make(float scale, const float (&m)[2],
+                                                   float (&x)[64], float (&sum)[2][2])
+{
 #pragma unroll
     for (int i = 0; i < 64; i++) {
         int row = i / 2 % 2;
 
-        x[i] = exp2_fast(__fmaf_rn(x[i], scale, -st.m[row]));
+        x[i] = exp2_fast(__fmaf_rn(x[i], scale, -m[row]));
         sum[row][i / 4 % 2] += x[i];
     }
-#pragma unroll
-    for (int row = 0; row < 2; row++)
-        st.l[row] = __fmaf_rn(st.l[row], shrink[row], sum[row][0] + sum[row][1]);
 }
 
 static __device__ __forceinline__ void operands_make(const float (&x)[64],
@@ -303,20 +314,10 @@ static __device__ __forceinline__ void slot_wait(const struct slot &s)
     barrier_wait(s.full, s.parity);
 }
 
-/* The tile's queries and keys are used up: of queries, when it is the item's last. */
-static __device__ __forceinline__ void logits_release(const struct halves_view &a,
-                                                      uint32_t room, struct walk w,
-                                                      int tile, int item)
+static __device__ __forceinline__ void rows_clear(struct rows_of<128> &st)
 {
-    warp_arrive(slot_of(room, SLOT_K, tile).empty);
-    walk_next(a, w);
-    if (item_begins(w))
-        warp_arrive(slot_of(room, SLOT_Q, item).empty);
-}
-
-static __device__ __forceinline__ void tops_clear(struct tops &st)
-{
-    st = {{-FLT_MAX, -FLT_MAX}, {0.0f, 0.0f}};
+    st.m[0] = st.m[1] = -FLT_MAX;
+    st.l[0] = st.l[1] = 0.0f;
 }
 
 static __device__ __forceinline__ void item_store(const struct halves_view &a, int item,
@@ -341,92 +342,116 @@ static __device__ __forceinline__ void sums_shrink(struct rows_of<128> &st,
         st.o[i] *= shrink[i / 2 % 2];
 }
 
-/* The first tile of all: its P, with nothing else under way. */
-static __device__ __forceinline__ void rows_begin(const struct halves_view &a,
-                                                  uint32_t room, const struct walk &w,
-                                                  int group, struct tops &next,
-                                                  uint32_t (&p)[8][4])
+static __device__ __forceinline__ void shares_add(struct rows_of<128> &st,
+                                                  const float (&shrink)[2],
+                                                  const float (&sum)[2][2])
 {
-    struct slot q = slot_of(room, SLOT_Q, 0), k = slot_of(room, SLOT_K, 0);
-    float x[64], shrink[2];
-
-    slot_wait(q);
-    slot_wait(k);
-    products_begin();
-    logits_put(q.at + group * (QUERIES * 128), k.at, x);
-    products_commit();
-    products_wait<0>();
-    logits_release(a, room, w, 0, 0);
-    logits_mend(a, w, x);
-    tops_clear(next);
-    softmax_step(a.rows.scale, next, x, shrink);
-    operands_make(x, p);
-    slot_wait(slot_of(room, SLOT_V, 0));
+#pragma unroll
+    for (int row = 0; row < 2; row++)
+        st.l[row] = __fmaf_rn(st.l[row], shrink[row], sum[row][0] + sum[row][1]);
 }
 
-/* Past the last tile the loop multiplies that one's keys again, for nothing. */
-static __device__ void attend_all(const struct halves_view &a, uint32_t room, int group)
+/* ---- turns at the matrix unit -------------------------------------------------- */
+
+enum product { LOGITS, VALUES };
+
+/* The barrier at which a warpgroup waits until it may put a product. */
+static __device__ __forceinline__ int turn_of(enum product kind, int group)
 {
-    struct walk w = walk_begin(a), before = w;
-    int end = walk_end(a), tile = 0, item = 0;
-    struct rows_of<128> st;
-    bool begins = true;
-    struct tops next;
-    uint32_t p[8][4];
+    return TURN + kind * WORKERS + group;
+}
 
-    rows_begin(a, room, w, group, next, p);
+/* Next is the other product, of the warpgroup before: QK 0, PV 2, QK 1. */
+static __device__ __forceinline__ void turn_next(enum product kind, int group)
+{
+    turn_pass(turn_of(kind == LOGITS ? VALUES : LOGITS, (group + 2) % WORKERS));
+}
+
+/* The first turn of keys is that of warpgroup 0; before that of warpgroup 1 there are
+ * no values yet. */
+static __device__ __forceinline__ void turns_begin(int group)
+{
     if (group == 1)
-        turn_pass(TURN);
-    for (bool more = true; more; tile++) {
-        struct slot q, k, v = slot_of(room, SLOT_V, tile);
-        float x[64], shrink[2];
-        bool first = begins;
-
-        st.m[0] = next.m[0];
-        st.m[1] = next.m[1];
-        st.l[0] = next.l[0];
-        st.l[1] = next.l[1];
-        before = w;
-        walk_next(a, w);
-        more = w.item < end;
-        w = more ? w : before;
-        begins = !more || item_begins(w);
-        item += more && begins;
-        q = slot_of(room, SLOT_Q, item);
-        k = slot_of(room, SLOT_K, tile + more);
-        if (more && begins)
-            slot_wait(q);
-        if (more)
-            slot_wait(k);
-        turn_wait(TURN + group);
-        products_begin();
-        logits_put(q.at + group * (QUERIES * 128), k.at, x);
-        products_commit();
-        values_put(v.at, p, !first, st.o);
-        products_commit();
-        if (group == 0 || more)
-            turn_pass(TURN + 1 - group);
-        products_wait<1>();
-        if (more)
-            logits_release(a, room, w, tile + 1, item);
-        logits_mend(a, w, x);
-        if (begins)
-            tops_clear(next);
-        softmax_step(a.rows.scale, next, x, shrink);
-        /* The next values are waited for here because the compiler moves the wait for
-         * this tile's sums up to the last branch: the powers must be before that. */
-        if (more)
-            slot_wait(slot_of(room, SLOT_V, tile + 1));
-        products_wait<0>();
-        warp_arrive(v.empty);
-        operands_make(x, p);
-        if (begins)
-            item_store(a, before.item, group, st);
-        else
-            sums_shrink(st, shrink);
+        turn_next(VALUES, 1);
+    if (group == 2) {
+        turn_wait(turn_of(VALUES, 2));
+        turn_next(VALUES, 2);
     }
 }
 
+/* Past the last tile a turn is passed on only where somebody waits for it: warpgroup 2
+ * has its keys behind the values of warpgroup 0, its values behind no keys. */
+static __device__ __forceinline__ void turns_end(int group)
+{
+    if (group == 0)
+        turn_next(LOGITS, 0);
+}
+
+/* ---- all tiles of a block ------------------------------------------------------ */
+
+template <bool TURNS>
+static __device__ void attend_all(const struct halves_view &a, uint32_t room, int group)
+{
+    struct walk w = walk_begin(a);
+    int end = walk_end(a), tile = 0, item = 0;
+    struct rows_of<128> st;
+    bool begins = true;
+
+    if (TURNS)
+        turns_begin(group);
+    while (w.item < end) {
+        struct slot q = slot_of(room, SLOT_Q, item), k = slot_of(room, SLOT_K, tile);
+        struct slot v = slot_of(room, SLOT_V, tile);
+        float x[64], shrink[2], sum[2][2] = {};
+        struct walk here = w;
+        bool first = begins;
+        uint32_t p[8][4];
+
+        if (first) {
+            slot_wait(q);
+            rows_clear(st);
+        }
+        slot_wait(k);
+        if (TURNS)
+            turn_wait(turn_of(LOGITS, group));
+        products_begin();
+        logits_put(q.at + group * (QUERIES * 128), k.at, x);
+        products_commit();
+        if (TURNS)
+            turn_next(LOGITS, group);
+        walk_next(a, w);
+        begins = item_begins(w);
+        tile++;
+        item += begins;
+        products_wait<0>();
+        warp_arrive(k.empty);
+        if (begins)
+            warp_arrive(q.empty);
+        logits_mend(a, here, x);
+        maxima_move(a.rows.scale, st.m, x, shrink);
+        powers_make(a.rows.scale, st.m, x, sum);
+        operands_make(x, p);
+        if (!first)
+            sums_shrink(st, shrink);
+        slot_wait(v);
+        if (TURNS)
+            turn_wait(turn_of(VALUES, group));
+        products_begin();
+        values_put(v.at, p, !first, st.o);
+        products_commit();
+        if (TURNS && (w.item < end || group == 0))
+            turn_next(VALUES, group);
+        shares_add(st, shrink, sum);
+        products_wait<0>();
+        warp_arrive(v.empty);
+        if (begins)
+            item_store(a, here.item, group, st);
+    }
+    if (TURNS)
+        turns_end(group);
+}
+
+template <bool TURNS>
 static __global__ void __launch_bounds__(THREADS, 1)
     halves_kernel(const __grid_constant__ struct halves_view a)
 {
@@ -453,7 +478,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
         __syncwarp();
     } else {
         registers_take<WORK_REGS>();
-        attend_all(a, room, group);
+        attend_all<TURNS>(a, room, group);
     }
 #endif
 }
@@ -470,11 +495,10 @@ static bool rows_fit(const struct tensor *t)
 
 static int64_t query_tiles(const struct tensor *q)
 {
-    return (q->shape[1] + WORKERS * QUERIES - 1) / (WORKERS * QUERIES);
+    return (q->shape[1] + ROWS - 1) / ROWS;
 }
 
-extern "C" bool attention_halves_fits(const struct op_attention *a,
-                                      const struct launch_limits *l)
+extern "C" bool attention_halves_fits(const struct op_attention *a)
 {
     int64_t keys = 0;
 
@@ -492,17 +516,18 @@ extern "C" bool attention_halves_fits(const struct op_attention *a,
             return false;
         keys += a->keys[i].n;
     }
-    return keys > 0 && (keys <= FEW || l->unproven);
+    return keys > 0;
 }
 
-/* Rows [0, n) of every head, 128 at a time: channels of a half, rows, halves, heads. */
+/* Rows [0, n) of every head, `rows` at a time: channels of a half, rows, halves, heads.
+ */
 static cudaError_t rows_map_make(map_encode encode, CUtensorMap *m,
-                                 const struct tensor *t, int64_t n)
+                                 const struct tensor *t, int64_t n, cuuint32_t rows)
 {
     cuuint64_t dims[4] = {DIM / 2, (cuuint64_t)n, 2, (cuuint64_t)t->shape[0]};
     cuuint64_t strides[3] = {2 * (cuuint64_t)t->stride[1], DIM,
                              2 * (cuuint64_t)t->stride[0]};
-    cuuint32_t box[4] = {DIM / 2, KEYS, 2, 1};
+    cuuint32_t box[4] = {DIM / 2, rows, 2, 1};
 
     return map_make(encode, m, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, t->data, 4, dims,
                     strides, box);
@@ -524,9 +549,9 @@ static cudaError_t parts_make(map_encode encode, const struct op_attention *a,
         p->first = first;
         p->n = (int)ks->n;
         first += ks->n;
-        st = rows_map_make(encode, &p->k, &ks->k, ks->n);
+        st = rows_map_make(encode, &p->k, &ks->k, ks->n, KEYS);
         if (st == cudaSuccess)
-            st = rows_map_make(encode, &p->v, &ks->v, ks->n);
+            st = rows_map_make(encode, &p->v, &ks->v, ks->n, KEYS);
     }
     return st;
 }
@@ -549,21 +574,23 @@ static int run_of(int64_t items, int64_t tiles, int64_t units)
     return (int)((items + blocks - 1) / blocks);
 }
 
+template <bool TURNS>
 static cudaError_t queries_launch(map_encode encode, struct halves_view *v,
                                   int64_t tiles, int units, cudaStream_t stream)
 {
     const struct tensor *q = &v->rows.q;
-    cudaError_t st = shared_allow(halves_kernel, SHARED);
+    cudaError_t st = shared_allow(halves_kernel<TURNS>, SHARED);
 
     v->tiles = (int)query_tiles(q);
     v->items = v->tiles * (int)q->shape[0];
     if (st != cudaSuccess || v->items == 0)
         return st;
     v->run = run_of(v->items, tiles, units);
-    st = rows_map_make(encode, &v->q, q, q->shape[1]);
+    st = rows_map_make(encode, &v->q, q, q->shape[1], ROWS);
     if (st != cudaSuccess)
         return st;
-    halves_kernel<<<(v->items + v->run - 1) / v->run, THREADS, SHARED, stream>>>(*v);
+    halves_kernel<TURNS>
+        <<<(v->items + v->run - 1) / v->run, THREADS, SHARED, stream>>>(*v);
     return cudaGetLastError();
 }
 
@@ -585,7 +612,8 @@ extern "C" cudaError_t attention_halves_launch(const struct op_attention *a,
         st = parts_make(encode, a, &v);
     for (int i = 0; i < a->n_queries && st == cudaSuccess; i++) {
         rows_view_queries(&v.rows, &a->queries[i]);
-        st = queries_launch(encode, &v, tiles, l->units, stream);
+        st = tiles <= FEW ? queries_launch<true>(encode, &v, tiles, l->units, stream)
+                          : queries_launch<false>(encode, &v, tiles, l->units, stream);
     }
     return st;
 }

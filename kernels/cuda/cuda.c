@@ -332,7 +332,7 @@ static enum status attention_cuda(void *self, struct queue *q,
     TRY(device_enter(self, "attention", e));
     if (c->hopper && attention_codes_fits(a))
         return cuda_said(attention_codes_launch(a, q->stream), "attention", e);
-    if (c->hopper && attention_halves_fits(a, &c->limits))
+    if (c->hopper && attention_halves_fits(a))
         return cuda_said(attention_halves_launch(a, &c->limits, q->stream), "attention",
                          e);
     if (c->hopper && attention_hopper_fits(a))

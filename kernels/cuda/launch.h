@@ -65,9 +65,8 @@ cudaError_t attention_hopper_launch(const struct op_attention *a, cudaStream_t s
 bool attention_codes_fits(const struct op_attention *a);
 cudaError_t attention_codes_launch(const struct op_attention *a, cudaStream_t stream);
 
-/* The same for bf16 without biases by distance, written 16 bytes at a time; of up to
- * 1920 keys, or of any number where `unproven`. */
-bool attention_halves_fits(const struct op_attention *a, const struct launch_limits *l);
+/* The same for bf16 without biases by distance, written 16 bytes at a time. */
+bool attention_halves_fits(const struct op_attention *a);
 cudaError_t attention_halves_launch(const struct op_attention *a,
                                     const struct launch_limits *l, cudaStream_t stream);
 
