@@ -1,18 +1,20 @@
-/* attention_hopper.cu - attention with heads of 128 on Hopper's matrix unit
+/* attention_hopper.cu - attention over codes on Hopper, with biases or any number of
+ * keys
  *
- * Two kinds: i8 q and k (scales per token of q, per 4 tokens of k) with transposed e4m3
- * values, and bf16. A block takes 128 queries of a head. One warpgroup fetches tiles of
- * 128 keys and their values into a ring of stages; two others, with 64 queries each,
+ * Heads of 128: i8 q and k (scales per token of q, per 4 tokens of k) with transposed
+ * e4m3 values. What has no biases, and parts of multiples of 4 keys, is for
+ * attention_codes.cu. A block takes 128 queries of a head. One warpgroup fetches tiles
+ * of 128 keys and their values into a ring of stages; two others, with 64 queries each,
  * multiply. They take turns: one puts the product of a tile with its values and that of
  * its queries with the next tile, and works on its softmax while the other's run.
  *
  * A thread's logits in the result layout of a product must be its probabilities in the
- * operand layout of the next one. For bf16 they are; for codes, where a thread holds 4
- * keys in a row, the keys of each 16 are put in another order (key_row).
+ * operand layout of the next one: as it holds 4 keys in a row there, the keys of each
+ * 16 are put in another order (key_row).
  *
- * Codes: P is e4m3 against the running maximum, times 448. The matrix unit adds up few
- * bits, so each tile has a sum of its own, which is then scaled by the values' scales
- * and added in fp32.
+ * P is e4m3 against the running maximum, times 448. The matrix unit adds up few bits,
+ * so each tile has a sum of its own, which is then scaled by the values' scales and
+ * added in fp32.
  *
  * Per row nothing depends on other rows; tiles are counted from the first key of every
  * part.
@@ -28,26 +30,21 @@ enum {
     QUERIES = 64, /* of a warpgroup */
     WORKERS = 2,  /* warpgroups that multiply */
     THREADS = (WORKERS + 1) * GROUP,
-    TILE = 128 * 128 /* bytes of 128 rows of 128 bytes */
+    STAGES = 4,
+    LAG = 2,          /* tiles on their way before one is waited for */
+    PIECES = 8,       /* of 16 bytes of a row */
+    TILE = 128 * 128, /* bytes of 128 rows */
+    QUERY_BYTES = WORKERS * QUERIES * DIM,
+    STAGE_BYTES = 2 * TILE,
+    /* per stage: scales of k (32) and of v (128), key biases (128) */
+    V_SCALE = 512,
+    BIAS = 1024,
+    EXTRA = BIAS + 512,
+    SHARED = QUERY_BYTES + STAGES * (STAGE_BYTES + EXTRA) + 16 * STAGES + 1024
 };
 
-/* How the kinds differ. BYTES: of an element; TILES: of 128 rows of 128 bytes that 128
- * keys fill; LAG: tiles on their way before one is waited for. */
-template <bool CODES>
-struct kind {
-    enum {
-        BYTES = CODES ? 1 : 2,
-        TILES = BYTES,
-        STAGES = CODES ? 4 : 3,
-        LAG = CODES ? 2 : 1,
-        QUERY_BYTES = WORKERS * QUERIES * DIM * BYTES,
-        STAGE_BYTES = 2 * TILES * TILE,
-        /* then, per stage, scales of k (32) and of v (128), and key biases (128) */
-        SCALES = CODES ? 1024 : 0,
-        EXTRA = SCALES + 512,
-        SHARED = QUERY_BYTES + STAGES * (STAGE_BYTES + EXTRA) + 16 * STAGES + 1024
-    };
-};
+/* Probabilities are scaled by 448: base 2. */
+#define LIFT 8.807354922057604f
 
 struct hopper_view {
     struct tensor q, o;
@@ -61,39 +58,36 @@ struct hopper_view {
 };
 
 /* The block's shared memory, as addresses. */
-template <bool CODES>
 struct room {
     uint32_t query, stage, extra, full, empty;
 
     __device__ room(const char *begin)
     {
-        typedef struct kind<CODES> k;
-
         query = (shared_at(begin) + 1023u) & ~1023u;
-        stage = query + k::QUERY_BYTES;
-        extra = stage + k::STAGES * k::STAGE_BYTES;
-        full = extra + k::STAGES * k::EXTRA;
-        empty = full + 8 * k::STAGES;
+        stage = query + QUERY_BYTES;
+        extra = stage + STAGES * STAGE_BYTES;
+        full = extra + STAGES * EXTRA;
+        empty = full + 8 * STAGES;
     }
     __device__ uint32_t k_tile(int s) const
     {
-        return stage + s * kind<CODES>::STAGE_BYTES;
+        return stage + s * STAGE_BYTES;
     }
     __device__ uint32_t v_tile(int s) const
     {
-        return k_tile(s) + kind<CODES>::TILES * TILE;
+        return k_tile(s) + TILE;
     }
     __device__ uint32_t k_scale(int s) const
     {
-        return extra + s * kind<CODES>::EXTRA;
+        return extra + s * EXTRA;
     }
     __device__ uint32_t v_scale(int s) const
     {
-        return k_scale(s) + 512;
+        return k_scale(s) + V_SCALE;
     }
     __device__ uint32_t bias(int s) const
     {
-        return k_scale(s) + kind<CODES>::SCALES;
+        return k_scale(s) + BIAS;
     }
 };
 
@@ -116,28 +110,23 @@ static __device__ __forceinline__ float2 shared_float2(uint32_t at)
 /* ---- fetching ------------------------------------------------------------------ */
 
 /* The row of the tile that holds a key. */
-template <bool CODES>
 static __device__ __forceinline__ int key_row(int key)
 {
-    return CODES ? (key & ~15) + (key >> 1 & 1) * 8 + (key >> 2 & 3) * 2 + (key & 1)
-                 : key;
+    return (key & ~15) + (key >> 1 & 1) * 8 + (key >> 2 & 3) * 2 + (key & 1);
 }
 
-/* Rows [at, at + 128) of a head, 128 elements each, those from n on as zeros. A thread
- * takes one 16-byte piece of every STEP-th row, so from one copy to the next both
- * addresses move on by the same amount. */
-template <bool CODES>
-static __device__ __forceinline__ void rows_fetch(uint32_t tile, const struct tensor &t,
-                                                  int64_t h, int64_t at, int64_t n,
-                                                  bool turn)
+/* Keys [at, at + 128) of a head, those from n on as zeros. A thread takes one 16-byte
+ * piece of every STEP-th row, so from one copy to the next both addresses move on by
+ * the same amount. */
+static __device__ __forceinline__ void keys_fetch(uint32_t tile, const struct tensor &t,
+                                                  int64_t h, int64_t at, int64_t n)
 {
-    enum { PIECES = 8 * kind<CODES>::BYTES, STEP = GROUP / PIECES };
+    enum { STEP = GROUP / PIECES };
     int lane = threadIdx.x % GROUP, row = lane / PIECES, piece = lane % PIECES;
-    int64_t stride = t.stride[1] * kind<CODES>::BYTES;
-    const char *from = (const char *)t.data + h * t.stride[0] * kind<CODES>::BYTES +
-                       (at + row) * stride + piece * 16;
-    uint32_t to = tile_at(tile + piece / 8 * TILE, turn ? key_row<CODES>(row) : row,
-                          piece % 8);
+    int64_t stride = t.stride[1];
+    const char *from = (const char *)t.data + h * t.stride[0] + (at + row) * stride +
+                       piece * 16;
+    uint32_t to = tile_at(tile, key_row(row), piece);
 
     if (n - at >= KEYS) {
 #pragma unroll
@@ -153,18 +142,18 @@ static __device__ __forceinline__ void rows_fetch(uint32_t tile, const struct te
     }
 }
 
-/* Codes of values: 128 channels by 128 tokens; and their scales, and those of k. */
-static __device__ __forceinline__ void codes_fetch(const struct room<true> &r, int s,
-                                                   const struct attn_keys &part,
-                                                   int64_t h, int64_t at)
+/* Values: 128 channels by 128 tokens; and their scales, and those of k. */
+static __device__ __forceinline__ void values_fetch(const struct room &r, int s,
+                                                    const struct attn_keys &part,
+                                                    int64_t h, int64_t at)
 {
-    enum { STEP = GROUP / 8 };
+    enum { STEP = GROUP / PIECES };
     const struct tensor &v = part.v;
     const struct scales &ks = part.k.scales, &vs = v.scales;
     int lane = threadIdx.x % GROUP;
-    const char *from = (const char *)v.data + h * v.stride[0] + lane / 8 * v.stride[1] +
-                       at + lane % 8 * 16;
-    uint32_t to = tile_at(r.v_tile(s), lane / 8, lane % 8);
+    const char *from = (const char *)v.data + h * v.stride[0] +
+                       lane / PIECES * v.stride[1] + at + lane % PIECES * 16;
+    uint32_t to = tile_at(r.v_tile(s), lane / PIECES, lane % PIECES);
 
 #pragma unroll
     for (int i = 0; i < DIM / STEP; i++)
@@ -180,19 +169,14 @@ static __device__ __forceinline__ void codes_fetch(const struct room<true> &r, i
     }
 }
 
-template <bool CODES>
-static __device__ void tile_fetch(const struct hopper_view &a,
-                                  const struct room<CODES> &r, int s,
-                                  const struct attn_keys &part, int64_t h, int64_t at,
-                                  int64_t key)
+static __device__ void tile_fetch(const struct hopper_view &a, const struct room &r,
+                                  int s, const struct attn_keys &part, int64_t h,
+                                  int64_t at, int64_t key)
 {
     int lane = threadIdx.x % GROUP;
 
-    rows_fetch<CODES>(r.k_tile(s), part.k, h, at, part.n, true);
-    if constexpr (CODES)
-        codes_fetch(r, s, part, h, at);
-    else
-        rows_fetch<CODES>(r.v_tile(s), part.v, h, at, part.n, false);
+    keys_fetch(r.k_tile(s), part.k, h, at, part.n);
+    values_fetch(r, s, part, h, at);
     if (a.key_bias) {
         bool there = at + lane < part.n;
 
@@ -206,34 +190,31 @@ struct fetched {
 };
 
 /* All but the last LEFT tiles that were asked for are there. */
-template <bool CODES, int LEFT>
-static __device__ __forceinline__ void tiles_hand_over(const struct room<CODES> &r,
+template <int LEFT>
+static __device__ __forceinline__ void tiles_hand_over(const struct room &r,
                                                        struct fetched &f)
 {
     copies_wait<LEFT>();
     shared_publish();
     for (; f.handed < f.tiles - LEFT; f.handed++)
-        barrier_arrive(r.full + 8 * (f.handed % kind<CODES>::STAGES));
+        barrier_arrive(r.full + 8 * (f.handed % STAGES));
 }
 
 /* A stage to fill. Who has to wait for it first hands over what is on its way. */
-template <bool CODES>
-static __device__ __forceinline__ int stage_take(const struct room<CODES> &r,
+static __device__ __forceinline__ int stage_take(const struct room &r,
                                                  struct fetched &f)
 {
-    typedef struct kind<CODES> k;
-    int s = f.tiles % k::STAGES, parity = (f.tiles / k::STAGES - 1) & 1;
+    int s = f.tiles % STAGES, parity = (f.tiles / STAGES - 1) & 1;
 
-    if (f.tiles >= k::STAGES && !barrier_passed(r.empty + 8 * s, parity)) {
-        tiles_hand_over<CODES, 0>(r, f);
+    if (f.tiles >= STAGES && !barrier_passed(r.empty + 8 * s, parity)) {
+        tiles_hand_over<0>(r, f);
         barrier_wait(r.empty + 8 * s, parity);
     }
     return s;
 }
 
-template <bool CODES>
-static __device__ void fetch_all(const struct hopper_view &a,
-                                 const struct room<CODES> &r, int64_t h)
+static __device__ void fetch_all(const struct hopper_view &a, const struct room &r,
+                                 int64_t h)
 {
     struct fetched f = {0, 0};
     int64_t key = 0;
@@ -242,16 +223,16 @@ static __device__ void fetch_all(const struct hopper_view &a,
         const struct attn_keys &part = a.keys[p];
 
         for (int64_t at = 0; at < part.n; at += KEYS) {
-            int s = stage_take<CODES>(r, f);
+            int s = stage_take(r, f);
 
-            tile_fetch<CODES>(a, r, s, part, h, at, key + at);
+            tile_fetch(a, r, s, part, h, at, key + at);
             copies_commit();
             f.tiles++;
-            tiles_hand_over<CODES, kind<CODES>::LAG>(r, f);
+            tiles_hand_over<LAG>(r, f);
         }
         key += part.n;
     }
-    tiles_hand_over<CODES, 0>(r, f);
+    tiles_hand_over<0>(r, f);
 }
 
 /* ---- one tile ------------------------------------------------------------------ */
@@ -282,54 +263,36 @@ static __device__ __forceinline__ uint32_t codes_pack(float a, float b, float c,
     return lo | hi << 16;
 }
 
-static __device__ __forceinline__ uint32_t bf16_pack(float a, float b)
-{
-    __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
-
-    return *(uint32_t *)&v;
-}
-
 /* The key, within the tile, of element i of the result. */
-template <bool CODES>
 static __device__ __forceinline__ int key_of(int i, int t)
 {
-    int j = i / 4, e = i % 2;
-
-    return CODES ? j / 2 * 16 + 4 * t + j % 2 * 2 + e : 8 * j + 2 * t + e;
+    return i / 8 * 16 + 4 * t + i / 4 % 2 * 2 + i % 2;
 }
 
 /* Logits: raw products become x, in units of log2. */
-template <bool CODES>
-static __device__ __forceinline__ void logits_make(const struct room<CODES> &r, int s,
+static __device__ __forceinline__ void logits_make(const struct room &r, int s,
                                                    const struct rows_state &st,
-                                                   const int *raw, float (&x)[64])
+                                                   const int (&raw)[64], float (&x)[64])
 {
     const float magic = 12582912.0f; /* 1.5 * 2^23: its mantissa holds an integer */
     int t = threadIdx.x % 4;
 
-    if constexpr (CODES) {
 #pragma unroll
-        for (int a = 0; a < 8; a++) {
-            float ks = shared_float(r.k_scale(s) + (4 * a + t) * 4);
-            float w0 = st.scale[0] * ks, w1 = st.scale[1] * ks;
+    for (int a = 0; a < 8; a++) {
+        float ks = shared_float(r.k_scale(s) + (4 * a + t) * 4);
+        float w0 = st.scale[0] * ks, w1 = st.scale[1] * ks;
 
 #pragma unroll
-            for (int i = 8 * a; i < 8 * a + 8; i++) {
-                float v = __int_as_float(raw[i] + 0x4b400000) - magic;
+        for (int i = 8 * a; i < 8 * a + 8; i++) {
+            float v = __int_as_float(raw[i] + 0x4b400000) - magic;
 
-                x[i] = v * (i % 4 < 2 ? w0 : w1);
-            }
+            x[i] = v * (i % 4 < 2 ? w0 : w1);
         }
-    } else {
-#pragma unroll
-        for (int i = 0; i < 64; i++)
-            x[i] *= st.scale[0];
     }
 }
 
 /* Biases, and nothing for keys from n on. */
-template <bool CODES>
-static __device__ __forceinline__ void logits_bias(const struct room<CODES> &r, int s,
+static __device__ __forceinline__ void logits_bias(const struct room &r, int s,
                                                    bool biased, int64_t n,
                                                    float (&x)[64])
 {
@@ -339,19 +302,18 @@ static __device__ __forceinline__ void logits_bias(const struct room<CODES> &r, 
     if (biased) {
 #pragma unroll
         for (int i = 0; i < 64; i++)
-            x[i] += shared_float(r.bias(s) + key_of<CODES>(i, t) * 4) * log2_e;
+            x[i] += shared_float(r.bias(s) + key_of(i, t) * 4) * log2_e;
     }
     if (n < KEYS) {
 #pragma unroll
         for (int i = 0; i < 64; i++)
-            x[i] = key_of<CODES>(i, t) < n ? x[i] : -INFINITY;
+            x[i] = key_of(i, t) < n ? x[i] : -INFINITY;
     }
 }
 
-/* x becomes the probabilities, times 2^lift; returns by how much older sums shrink. */
+/* x becomes the probabilities, times 2^LIFT; returns by how much older sums shrink. */
 static __device__ __forceinline__ void softmax_step(struct rows_state &st,
-                                                    float (&x)[64], float lift,
-                                                    float (&shrink)[2])
+                                                    float (&x)[64], float (&shrink)[2])
 {
     float base[2];
 
@@ -367,7 +329,7 @@ static __device__ __forceinline__ void softmax_step(struct rows_state &st,
         base[row] = top == -INFINITY ? 0.0f : top;
         shrink[row] = exp2_fast(st.m[row] - base[row]);
         st.m[row] = top;
-        base[row] -= lift;
+        base[row] -= LIFT;
 #pragma unroll
         for (int i = 0; i < 32; i++) {
             int at = i / 2 * 4 + row * 2 + i % 2;
@@ -380,33 +342,20 @@ static __device__ __forceinline__ void softmax_step(struct rows_state &st,
 }
 
 /* The probabilities as operands of the next product. */
-template <bool CODES>
-struct operands {
-    uint32_t p[CODES ? 4 : 8][4];
-};
-
 static __device__ __forceinline__ void operands_make(const float (&x)[64],
-                                                     struct operands<true> &to)
+                                                     uint32_t (&p)[4][4])
 {
 #pragma unroll
     for (int a = 0; a < 8; a++) {
-        to.p[a / 2][a % 2 * 2] = codes_pack(x[8 * a], x[8 * a + 1], x[8 * a + 4],
-                                            x[8 * a + 5]);
-        to.p[a / 2][a % 2 * 2 + 1] = codes_pack(x[8 * a + 2], x[8 * a + 3],
-                                                x[8 * a + 6], x[8 * a + 7]);
+        p[a / 2][a % 2 * 2] = codes_pack(x[8 * a], x[8 * a + 1], x[8 * a + 4],
+                                         x[8 * a + 5]);
+        p[a / 2][a % 2 * 2 + 1] = codes_pack(x[8 * a + 2], x[8 * a + 3], x[8 * a + 6],
+                                             x[8 * a + 7]);
     }
 }
 
-static __device__ __forceinline__ void operands_make(const float (&x)[64],
-                                                     struct operands<false> &to)
-{
-#pragma unroll
-    for (int i = 0; i < 32; i++)
-        to.p[i / 4][i % 4] = bf16_pack(x[2 * i], x[2 * i + 1]);
-}
-
 /* o = o * shrink + sum * scales of v */
-static __device__ __forceinline__ void codes_add(const struct room<true> &r, int s,
+static __device__ __forceinline__ void codes_add(const struct room &r, int s,
                                                  struct rows_state &st,
                                                  const float (&sum)[64],
                                                  const float (&shrink)[2])
@@ -424,89 +373,54 @@ static __device__ __forceinline__ void codes_add(const struct room<true> &r, int
     }
 }
 
-/* What products leave: raw logits (bf16: in x), and, for codes, the values' sums. */
-template <bool CODES>
-struct products {
-    float x[64];
-    int raw[CODES ? 64 : 1];
-    float sum[CODES ? 64 : 1];
-};
-
 /* Put the product of the queries with a tile of keys. */
-template <bool CODES>
-static __device__ __forceinline__ void logits_put(const struct room<CODES> &r, int s,
-                                                  uint32_t query,
-                                                  struct products<CODES> &to)
+static __device__ __forceinline__ void logits_put(const struct room &r, int s,
+                                                  uint32_t query, int (&raw)[64])
 {
-    if constexpr (CODES) {
 #pragma unroll
-        for (int i = 0; i < 4; i++)
-            product_i8(to.raw, matrix_at(query + 32 * i, 16),
-                       matrix_at(r.k_tile(s) + 32 * i, 16), i > 0);
-    } else {
-#pragma unroll
-        for (int i = 0; i < 8; i++)
-            product_bf16(to.x,
-                         matrix_at(query + i / 4 * (QUERIES * 128) + i % 4 * 32, 16),
-                         matrix_at(r.k_tile(s) + i / 4 * TILE + i % 4 * 32, 16), i > 0);
-    }
+    for (int i = 0; i < 4; i++)
+        product_i8(raw, matrix_at(query + 32 * i, 16),
+                   matrix_at(r.k_tile(s) + 32 * i, 16), i > 0);
 }
 
 /* Put the product of the probabilities with a tile of values. */
-template <bool CODES>
-static __device__ __forceinline__ void values_put(const struct room<CODES> &r, int s,
-                                                  const struct operands<CODES> &p,
-                                                  struct rows_state &st,
-                                                  struct products<CODES> &to)
+static __device__ __forceinline__ void values_put(const struct room &r, int s,
+                                                  const uint32_t (&p)[4][4],
+                                                  float (&sum)[64])
 {
-    if constexpr (CODES) {
 #pragma unroll
-        for (int i = 0; i < 4; i++)
-            product_e4m3(to.sum, p.p[i], matrix_at(r.v_tile(s) + 32 * i, 16), i > 0);
-    } else {
-#pragma unroll
-        for (int i = 0; i < 8; i++)
-            product_bf16_turned(st.o, p.p[i], matrix_at(r.v_tile(s) + 2048 * i, TILE),
-                                1);
-    }
+    for (int i = 0; i < 4; i++)
+        product_e4m3(sum, p[i], matrix_at(r.v_tile(s) + 32 * i, 16), i > 0);
 }
 
-/* From raw logits to operands; older sums of bf16 shrink here. */
-template <bool CODES>
+/* From raw logits to operands. */
 static __device__ __forceinline__ void probabilities_make(
-    const struct room<CODES> &r, int s, bool biased, int64_t n, struct rows_state &st,
-    struct products<CODES> &from, float (&shrink)[2], struct operands<CODES> &p)
+    const struct room &r, int s, bool biased, int64_t n, struct rows_state &st,
+    const int (&raw)[64], float (&shrink)[2], uint32_t (&p)[4][4])
 {
-    logits_make<CODES>(r, s, st, from.raw, from.x);
+    float x[64];
+
+    logits_make(r, s, st, raw, x);
     if (biased || n < KEYS)
-        logits_bias<CODES>(r, s, biased, n, from.x);
-    softmax_step(st, from.x, CODES ? 8.807354922057604f : 0.0f, shrink);
-    operands_make(from.x, p);
-    if constexpr (!CODES) {
-#pragma unroll
-        for (int i = 0; i < 64; i++)
-            st.o[i] *= shrink[i % 4 / 2];
-    }
+        logits_bias(r, s, biased, n, x);
+    softmax_step(st, x, shrink);
+    operands_make(x, p);
 }
 
 /* ---- a warpgroup's queries ----------------------------------------------------- */
 
 /* Rows of q to shared memory, zeros past the last. */
-template <bool CODES>
 static __device__ void queries_load(const struct tensor &q, int64_t h, int64_t first,
                                     uint32_t to, int group)
 {
-    enum { PIECES = 8 * kind<CODES>::BYTES };
-    const char *from = (const char *)q.data + h * q.stride[0] * kind<CODES>::BYTES;
+    const char *from = (const char *)q.data + h * q.stride[0];
 
     for (int i = threadIdx.x % GROUP; i < QUERIES * PIECES; i += GROUP) {
         int row = i / PIECES, piece = i % PIECES;
         bool there = first + row < q.shape[1];
 
-        copy16(tile_at(to + piece / 8 * (QUERIES * 128), row, piece % 8),
-               from + (there ? first + row : 0) * q.stride[1] * kind<CODES>::BYTES +
-                   piece * 16,
-               there);
+        copy16(tile_at(to, row, piece),
+               from + (there ? first + row : 0) * q.stride[1] + piece * 16, there);
     }
     copies_commit();
     copies_wait<0>();
@@ -546,10 +460,8 @@ static __device__ void row_store(const struct hopper_view &a, int64_t h, int64_t
     }
 }
 
-/* `lift`: what the sums are scaled by, base 2. */
 static __device__ void queries_store(const struct hopper_view &a, int64_t h,
-                                     int64_t first, float lift,
-                                     const struct rows_state &st)
+                                     int64_t first, const struct rows_state &st)
 {
     const float ln_2 = 0.6931471805599453f;
     int warp = threadIdx.x % GROUP / WARP, lane = threadIdx.x % WARP;
@@ -564,12 +476,11 @@ static __device__ void queries_store(const struct hopper_view &a, int64_t h,
         row_store(a, h, row, half, l > 0.0f ? 1.0f / l : 0.0f, st.o);
         if (a.lse && row < a.q.shape[1] && lane % 4 == 0)
             a.lse[h * a.lse_stride + row] = l > 0.0f
-                                                ? (st.m[half] + log2f(l) - lift) * ln_2
+                                                ? (st.m[half] + log2f(l) - LIFT) * ln_2
                                                 : -INFINITY;
     }
 }
 
-template <bool CODES>
 static __device__ __forceinline__ void rows_start(const struct hopper_view &a,
                                                   int64_t h, int64_t first,
                                                   struct rows_state &st)
@@ -583,7 +494,7 @@ static __device__ __forceinline__ void rows_start(const struct hopper_view &a,
         st.m[half] = -INFINITY;
         st.l[half] = 0.0f;
         st.scale[half] = a.scale;
-        if (CODES && row < a.q.shape[1])
+        if (row < a.q.shape[1])
             st.scale[half] *= a.q.scales.data[h * a.q.scales.stride[0] + row];
     }
 #pragma unroll
@@ -609,70 +520,65 @@ static __device__ __forceinline__ bool place_next(const struct hopper_view &a,
     return p.part < a.n_keys;
 }
 
-template <bool CODES>
-static __device__ void attend_all(const struct hopper_view &a,
-                                  const struct room<CODES> &r, int64_t h, int group)
+static __device__ void attend_all(const struct hopper_view &a, const struct room &r,
+                                  int64_t h, int group)
 {
-    typedef struct kind<CODES> k;
     int64_t first = ((int64_t)blockIdx.x * WORKERS + group) * QUERIES, tile = 0;
-    uint32_t query = r.query + group * (QUERIES * DIM * k::BYTES);
+    uint32_t query = r.query + group * (QUERIES * DIM);
     const int turn = 1 + WORKERS; /* barriers: groups, then turns */
     struct place at = {0, 0};
-    struct products<CODES> work;
-    struct operands<CODES> p;
     struct rows_state st;
+    uint32_t p[4][4];
+    float sum[64];
+    int raw[64];
     bool more = place_next(a, at, 0);
 
-    queries_load<CODES>(a.q, h, first, query, group);
-    rows_start<CODES>(a, h, first, st);
+    queries_load(a.q, h, first, query, group);
+    rows_start(a, h, first, st);
     if (more) {
         barrier_wait(r.full, 0);
         products_begin();
-        logits_put<CODES>(r, 0, query, work);
+        logits_put(r, 0, query, raw);
         products_commit();
         products_wait<0>();
         if (group == 1)
             turn_pass(turn);
     }
     for (; more; tile++) {
-        int s = tile % k::STAGES, next = (tile + 1) % k::STAGES;
+        int s = tile % STAGES, next = (tile + 1) % STAGES;
         int64_t n = a.keys[at.part].n - at.at;
         float shrink[2];
 
-        probabilities_make<CODES>(r, s, a.key_bias != NULL, n, st, work, shrink, p);
+        probabilities_make(r, s, a.key_bias != NULL, n, st, raw, shrink, p);
         more = place_next(a, at, KEYS);
         if (more)
-            barrier_wait(r.full + 8 * next, (tile + 1) / k::STAGES & 1);
+            barrier_wait(r.full + 8 * next, (tile + 1) / STAGES & 1);
         turn_wait(turn + group);
         products_begin();
-        values_put<CODES>(r, s, p, st, work);
+        values_put(r, s, p, sum);
         products_commit();
-        logits_put<CODES>(r, more ? next : s, query,
-                          work); /* the last one for nothing */
+        logits_put(r, more ? next : s, query, raw); /* the last one for nothing */
         products_commit();
         if (group == 0 || more)
             turn_pass(turn + 1 - group);
         products_wait<1>();
-        if constexpr (CODES)
-            codes_add(r, s, st, work.sum, shrink);
+        codes_add(r, s, st, sum, shrink);
         warp_arrive(r.empty + 8 * s);
         products_wait<0>();
     }
-    queries_store(a, h, first, CODES ? 8.807354922057604f : 0.0f, st);
+    queries_store(a, h, first, st);
 }
 
-template <bool CODES>
 static __global__ void __launch_bounds__(THREADS, 1)
     hopper_kernel(const __grid_constant__ struct hopper_view a)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     extern __shared__ char memory[];
-    typedef struct kind<CODES> k;
-    struct room<CODES> r(memory);
+    struct room r(memory);
     int group = threadIdx.x / GROUP;
 
     if (threadIdx.x == 0) {
-        for (int s = 0; s < k::STAGES; s++) {
+        for (int s = 0; s < STAGES; s++) {
             barrier_init(r.full + 8 * s, GROUP);
             barrier_init(r.empty + 8 * s, WORKERS * GROUP / WARP);
         }
@@ -681,60 +587,52 @@ static __global__ void __launch_bounds__(THREADS, 1)
     __syncthreads();
     if (group == WORKERS) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-        fetch_all<CODES>(a, r, blockIdx.y);
+        fetch_all(a, r, blockIdx.y);
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-        attend_all<CODES>(a, r, blockIdx.y, group);
+        attend_all(a, r, blockIdx.y, group);
     }
 #endif
 }
 
 /* ---- launching ----------------------------------------------------------------- */
 
-static bool aligned(const struct tensor *t, int64_t bytes)
+static bool aligned(const struct tensor *t)
 {
-    return (uintptr_t)t->data % 16 == 0 && t->stride[0] * bytes % 16 == 0 &&
-           t->stride[1] * bytes % 16 == 0;
-}
-
-static bool keys_fit(const struct attn_keys *ks, bool codes)
-{
-    if (!codes)
-        return ks->v.dtype == DT_BF16 && aligned(&ks->k, 2) && aligned(&ks->v, 2);
-    return ks->v.dtype == DT_E4M3 && ks->k.scales.kind == SCALE_GROUP &&
-           ks->k.scales.rows == 4 && aligned(&ks->k, 1) && aligned(&ks->v, 1);
+    return (uintptr_t)t->data % 16 == 0 && t->stride[0] % 16 == 0 &&
+           t->stride[1] % 16 == 0;
 }
 
 extern "C" bool attention_hopper_fits(const struct op_attention *a)
 {
-    enum dtype dt = a->queries[0].q.dtype;
-    bool codes = dt == DT_I8;
-
-    if ((!codes && dt != DT_BF16) || a->queries[0].q.shape[2] != DIM || a->rel_bias)
+    if (a->queries[0].q.dtype != DT_I8 || a->queries[0].q.shape[2] != DIM ||
+        a->rel_bias)
         return false;
     for (int i = 0; i < a->n_queries; i++) {
         const struct tensor *q = &a->queries[i].q;
 
-        if (!aligned(q, codes ? 1 : 2) || (codes && q->scales.kind != SCALE_ROW))
+        if (!aligned(q) || q->scales.kind != SCALE_ROW)
             return false;
     }
     for (int i = 0; i < a->n_keys; i++) {
-        if (!keys_fit(&a->keys[i], codes))
+        const struct tensor *k = &a->keys[i].k, *v = &a->keys[i].v;
+
+        if (v->dtype != DT_E4M3 || k->scales.kind != SCALE_GROUP ||
+            k->scales.rows != 4 || !aligned(k) || !aligned(v))
             return false;
     }
     return true;
 }
 
-template <bool CODES>
 static cudaError_t queries_launch(const struct hopper_view *v, cudaStream_t stream)
 {
     const int64_t per = WORKERS * QUERIES;
     dim3 grid((unsigned)((v->q.shape[1] + per - 1) / per), (unsigned)v->q.shape[0]);
-    cudaError_t st = shared_allow(hopper_kernel<CODES>, kind<CODES>::SHARED);
+    cudaError_t st = shared_allow(hopper_kernel, SHARED);
 
     if (st != cudaSuccess || grid.x == 0 || grid.y == 0)
         return st;
-    hopper_kernel<CODES><<<grid, THREADS, kind<CODES>::SHARED, stream>>>(*v);
+    hopper_kernel<<<grid, THREADS, SHARED, stream>>>(*v);
     return cudaGetLastError();
 }
 
@@ -757,8 +655,7 @@ extern "C" cudaError_t attention_hopper_launch(const struct op_attention *a,
         v.o = qs->o;
         v.lse = qs->lse ? (float *)qs->lse->data : NULL;
         v.lse_stride = qs->lse ? qs->lse->stride[0] : 0;
-        st = v.q.dtype == DT_I8 ? queries_launch<true>(&v, stream)
-                                : queries_launch<false>(&v, stream);
+        st = queries_launch(&v, stream);
     }
     return st;
 }

@@ -504,11 +504,17 @@ static bool rows_fit(const struct tensor *t)
            t->stride[0] % 8 == 0 && t->stride[1] % 8 == 0;
 }
 
-extern "C" bool attention_slim_fits(const struct op_attention *a)
+/* Distances are for narrow heads. */
+static bool heads_fit(int64_t dim, bool by_distance)
 {
-    int64_t dim = a->queries[0].q.shape[2];
+    return dim == WIDE ? !by_distance : dim % 8 == 0 && dim <= SLIM;
+}
 
-    if (dim % 8 != 0 || dim > SLIM)
+extern "C" bool attention_mma_fits(const struct op_attention *a)
+{
+    if (attention_hopper_fits(a))
+        return true;
+    if (!heads_fit(a->queries[0].q.shape[2], a->rel_bias != NULL))
         return false;
     for (int i = 0; i < a->n_queries; i++) {
         if (!rows_fit(&a->queries[i].q))

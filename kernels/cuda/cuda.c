@@ -337,7 +337,7 @@ static enum status attention_cuda(void *self, struct queue *q,
                          e);
     if (c->hopper && attention_hopper_fits(a))
         return cuda_said(attention_hopper_launch(a, q->stream), "attention", e);
-    if (c->mma && (attention_hopper_fits(a) || attention_slim_fits(a)))
+    if (c->mma && attention_mma_fits(a))
         return cuda_said(attention_mma_launch(a, q->stream), "attention", e);
     if (attention_wide_fits(a))
         return attention_wide_cuda(c, q, a, e);

@@ -58,8 +58,9 @@ cudaError_t linear_f32_launch(const struct op_linear *a, const struct launch_lim
 /* At most LAUNCH_PARTS_MAX parts of keys. */
 cudaError_t attention_launch(const struct op_attention *a, cudaStream_t stream);
 
-/* The same on the matrix unit of compute capability 9.0, for what fits it; codes with a
- * multiple of 4 keys in each part and without biases have a kernel of their own. */
+/* The same on the matrix unit of compute capability 9.0, for codes that fit; with a
+ * multiple of 4 keys in each part and without biases they have a kernel of their own.
+ */
 bool attention_hopper_fits(const struct op_attention *a);
 cudaError_t attention_hopper_launch(const struct op_attention *a, cudaStream_t stream);
 bool attention_codes_fits(const struct op_attention *a);
@@ -70,9 +71,9 @@ bool attention_halves_fits(const struct op_attention *a);
 cudaError_t attention_halves_launch(const struct op_attention *a,
                                     const struct launch_limits *l, cudaStream_t stream);
 
-/* The same of any gpu from 8.0 on, for what fits attention_hopper, and for bf16 heads
- * of up to 64, with or without biases by distance. */
-bool attention_slim_fits(const struct op_attention *a);
+/* The same of any gpu from 8.0 on, for codes that fit attention_hopper, for bf16 heads
+ * of 128, and for those of up to 64, with or without biases by distance. */
+bool attention_mma_fits(const struct op_attention *a);
 cudaError_t attention_mma_launch(const struct op_attention *a, cudaStream_t stream);
 
 /* p[s,n] = softmax of scale times logits [s,n] in every row; both dense. */
