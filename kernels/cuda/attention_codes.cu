@@ -59,7 +59,8 @@ enum {
     EXTRA = K_SCALES + 4 * V_ROW * 4,
     SHARED = QUERY_BYTES + STAGES * (STAGE_BYTES + EXTRA + 16) + 1024,
     ARRIVALS = 1 + WARP, /* at a stage: bytes of boxes, and each lane's copies */
-    LOADED = 1,          /* barriers: each warpgroup's queries, then the turns */
+    RELEASES = WORKERS * GROUP / WARP * WARP_ARRIVALS, /* of a stage */
+    LOADED = 1, /* barriers: each warpgroup's queries, then the turns */
     TURN = LOADED + WORKERS,
     FETCH_REGS = 24,
     WORK_REGS = 160
@@ -528,7 +529,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; s++) {
             barrier_init(r.full + 8 * s, ARRIVALS);
-            barrier_init(r.empty + 8 * s, WORKERS * GROUP / WARP);
+            barrier_init(r.empty + 8 * s, RELEASES);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }

@@ -57,8 +57,8 @@ enum {
     SLOTS = 3 * STAGES, /* k, v, q */
     BARRIERS = STAGES * (2 * BOX + ROWS_BOX),
     SHARED = BARRIERS + SLOTS * 16 + 1024,
-    RELEASES = WORKERS * GROUP / WARP, /* of a slot: one per warp */
-    TURN = 1,                          /* barriers */
+    RELEASES = WORKERS * GROUP / WARP * WARP_ARRIVALS, /* of a slot */
+    TURN = 1,                                          /* barriers */
     FETCH_REGS = 32,
     WORK_REGS = 160,
     RUN = 128, /* tiles that a block should have */

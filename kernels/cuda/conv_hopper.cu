@@ -256,7 +256,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
     if (threadIdx.x == 0) {
         for (int s = 0; s < k::STAGES; s++) {
             barrier_init(r.full + 8 * s, GROUP);
-            barrier_init(r.empty + 8 * s, WORKERS * GROUP / WARP);
+            barrier_init(r.empty + 8 * s, RELEASES);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }

@@ -12,7 +12,8 @@ enum {
     GROUP = 128, /* threads of a warpgroup */
     WORKERS = 2, /* warpgroups that multiply */
     HALVES = PIXELS / WORKERS / 64,
-    THREADS = (WORKERS + 1) * GROUP
+    THREADS = (WORKERS + 1) * GROUP,
+    RELEASES = WORKERS * GROUP / WARP * WARP_ARRIVALS /* of a stage */
 };
 
 /* ---- sums and results ---------------------------------------------------------- */

@@ -345,11 +345,11 @@ static __global__ void __launch_bounds__(THREADS, 1)
     if (threadIdx.x == 0) {
         for (int i = 0; i < kind<WIDTH>::TILES; i++) {
             barrier_init(r.tile_full + 8 * i, GROUP);
-            barrier_init(r.tile_empty + 8 * i, WORKERS * GROUP / WARP);
+            barrier_init(r.tile_empty + 8 * i, RELEASES);
         }
         for (int i = 0; i < PICTURES; i++) {
             barrier_init(r.picture_full + 8 * i, GROUP);
-            barrier_init(r.picture_empty + 8 * i, WORKERS * GROUP / WARP);
+            barrier_init(r.picture_empty + 8 * i, RELEASES);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }

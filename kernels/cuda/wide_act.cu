@@ -269,7 +269,7 @@ static __device__ __forceinline__ void ring_init(struct ring *ring)
 {
     if (threadIdx.x == 0) {
         for (int i = 0; i < RING; i++) {
-            barrier_init(shared_at(&ring->met[i]), blockDim.x / WARP);
+            barrier_init(shared_at(&ring->met[i]), blockDim.x / WARP * WARP_ARRIVALS);
             barrier_init(shared_at(&ring->ready[i]), 1);
         }
     }

@@ -85,6 +85,15 @@ else
         ranks_forward ranks_load "${kernels[@]}"
 fi
 
+# The race checker has programs of its own (kernels/cuda/shared.cuh).
+race=$PWD/build/gpu-race/bin
+if wanted sanitize; then
+    kept=$bin
+    build build/gpu-race -DFF_KERNELS_ONLY=ON -DFF_LANES_ARRIVE=ON \
+        -DCMAKE_CUDA_ARCHITECTURES=native -- test_ops_gpu test_vae_gpu
+    bin=$kept
+fi
+
 # ---- tests ---------------------------------------------------------------------------
 
 # passes NAME SECONDS COMMAND...: a row that says its exit code; output goes to the log
@@ -130,10 +139,11 @@ small=(ops:linear ops:rows ops:heads ops:odds ops:plain ops:portable ops:hopper
 # sanitized GPU TOOL PROGRAM PART: its exit code behind its log
 sanitized()
 {
-    local log=$logs/$2-$3-$4 begin=$SECONDS
+    local log=$logs/$2-$3-$4 begin=$SECONDS from=$bin
 
+    [ "$2" != racecheck ] || from=$race
     CUDA_VISIBLE_DEVICES=$1 timeout -k 5 "$(within 110)" "$sanitizer" --tool "$2" \
-        --error-exitcode 9 --print-limit 10 "$bin/test_$3_gpu" --small "$4" \
+        --error-exitcode 9 --print-limit 10 "$from/test_$3_gpu" --small "$4" \
         >"$log" 2>&1 </dev/null
     echo "exit code $? after $((SECONDS - begin)) s" >>"$log"
 }
