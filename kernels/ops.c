@@ -33,10 +33,9 @@ static int kernels_find(const char *suffix)
 {
     static const char *const names[] = {[OPS_PROVEN] = ":proven",
                                         [OPS_PORTABLE] = ":portable",
-                                        [OPS_SIMPLE] = ":simple",
-                                        [OPS_ALL] = ":all"};
+                                        [OPS_SIMPLE] = ":simple"};
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 3; i++) {
         if (strcmp(suffix, names[i]) == 0)
             return i;
     }
@@ -54,11 +53,10 @@ static enum status plain_find(const char *name, const struct named **out, struct
             return ST_OK;
         }
     }
-    return err_set(
-        e, ST_USAGE,
-        "unknown backend '%s', known are ref, cpu and cuda, "
-        "check: before and :proven, :portable, :simple or :all behind one of them",
-        name);
+    return err_set(e, ST_USAGE,
+                   "unknown backend '%s', known are ref, cpu and cuda, "
+                   "check: before and :proven, :portable or :simple behind one of them",
+                   name);
 }
 
 enum status ops_devices(const char *name, int *out, struct err *e)

@@ -53,7 +53,6 @@ enum ops_kernels {
     OPS_PROVEN,   /* what the tests on a GPU have passed */
     OPS_PORTABLE, /* of these, what every GPU runs */
     OPS_SIMPLE,   /* what holds for every shape, to compare others with */
-    OPS_ALL,      /* also what has still to pass the tests */
 };
 
 struct ops_options {
@@ -86,8 +85,9 @@ struct ops_facts {
 /* Devices that the named backend can be opened on here; 0: it works on the host. */
 enum status ops_devices(const char *name, int *out, struct err *e);
 
-/* Open a backend by name: "ref", "cpu", "check:ref", "check:cpu", "cuda"; "cuda:all"
- * is "cuda" with every kernel, whatever `opt` says ("cuda:portable", "cuda:proven").
+/* Open a backend by name: "ref", "cpu", "check:ref", "check:cpu", "cuda";
+ * "cuda:portable" is "cuda" with these kernels, whatever `opt` says ("cuda:simple",
+ * "cuda:proven").
  * One that is not compiled in gives ST_UNBUILT, an unknown name ST_USAGE.
  * ops_close(NULL) is fine. */
 enum status ops_open(const char *name, const struct ops_options *opt, struct ops **out,

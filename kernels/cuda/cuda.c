@@ -448,11 +448,9 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     TRY(device_enter(c, "cannot open the gpu", e));
     TRY(cuda_said(cudaGetDeviceProperties(&prop, c->device), "cannot open the gpu", e));
     c->units = prop.multiProcessorCount;
-    c->limits = (struct launch_limits){c->units, prop.sharedMemPerBlockOptin,
-                                       opt->kernels == OPS_ALL};
+    c->limits = (struct launch_limits){c->units, prop.sharedMemPerBlockOptin};
     c->arch = prop.major * 10 + prop.minor;
-    c->hopper = prop.major == 9 &&
-                (opt->kernels == OPS_PROVEN || opt->kernels == OPS_ALL);
+    c->hopper = prop.major == 9 && opt->kernels == OPS_PROVEN;
     c->fast_sums = opt->fast_sums;
     c->mma = prop.major >= 8 && opt->kernels != OPS_SIMPLE;
     device_name(&prop.uuid, c->name);

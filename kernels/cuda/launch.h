@@ -14,12 +14,10 @@
 /* How many parts one kernel can carry in its arguments. */
 enum { LAUNCH_PARTS_MAX = 16 };
 
-/* What a device has: multiprocessors, and bytes of shared memory that a block can get.
- * `unproven`: what has still to pass the tests on a gpu may be taken too. */
+/* What a device has: multiprocessors, and bytes of shared memory for a block. */
 struct launch_limits {
     int units;
     size_t shared;
-    bool unproven;
 };
 
 #ifdef __cplusplus

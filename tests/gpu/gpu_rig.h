@@ -46,7 +46,7 @@ void attention_edges_all(struct rig *r);
 /* test_rest_gpu.c */
 void rest_all(struct rig *r);
 
-/* test_wide_gpu.c, of a rig opened as OPS_ALL */
+/* test_wide_gpu.c */
 void wide_all(struct rig *r);
 
 /* Stored weights to codes. */

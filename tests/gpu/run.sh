@@ -18,7 +18,6 @@
 #   then, each alone on a GPU, on two of them at once:
 #     bench      14B shape, 960x544x97: forward in fp8, fp8_fast and bf16, VAE, text
 #                encoder, loading, every op beside what the machine can do
-#     all        the same forward in fp8 with kernels that are not proven as well
 #     long       14B shape, 1280x720x121: forward in fp8
 #     tune       algorithms of the products of a 14B block in fp8, and a forward with the
 #                fastest; its rows go to build/gpu-logs/algorithms
@@ -44,7 +43,7 @@ table=$work/table
 
 light=(ops vae golden load program sanitize)
 heavy=(big accuracy)
-figures=(bench all long tune)
+figures=(bench long tune)
 parts=" ${*:-${light[*]} ${heavy[*]} ${figures[*]} ranks} "
 gpus=$(nvidia-smi -L | wc -l)
 
@@ -134,7 +133,7 @@ part_load()
 
 # Small cases by kernels (`test_…_gpu --small`); only those of `linear` share no memory.
 small=(ops:linear ops:rows ops:heads ops:odds ops:plain ops:portable ops:hopper
-    ops:fours ops:wide ops:new_matrix ops:new_wide vae:conv vae:portable vae:rows)
+    ops:fours ops:wide vae:conv vae:portable vae:rows)
 
 # sanitized GPU TOOL PROGRAM PART: its exit code behind its log
 sanitized()
@@ -285,16 +284,6 @@ part_bench()
     figure "14B forward, 51,000 tokens, bf16, 1 gpu, s" "$(seconds "$file.json")" - 5.75
 }
 
-part_all()
-{
-    local file
-
-    bench bench-all --backend cuda:all --precision fp8 --ops --parts forward --share_blocks \
-        --repeats 2
-    figure "14B forward, 51,000 tokens, fp8, unproven kernels, s" \
-        "$(seconds "$file.json")" 3.0 4.02
-}
-
 part_long()
 {
     local file
@@ -375,7 +364,7 @@ wait
 said "${light[@]}" "${heavy[@]}"
 echo "== figures, after $SECONDS s"
 if [ "$gpus" -gt 1 ]; then
-    on 0 bench all &
+    on 0 bench &
     on 1 long tune &
 else
     on 0 "${figures[@]}" &

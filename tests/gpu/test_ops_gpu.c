@@ -662,8 +662,7 @@ static const struct small_part parts[] = {
     {"heads", OPS_SIMPLE, heads_small},   {"odds", OPS_SIMPLE, odds_small},
     {"plain", OPS_SIMPLE, plain_small},   {"portable", OPS_PORTABLE, matrix_small},
     {"hopper", OPS_PROVEN, matrix_small}, {"fours", OPS_PROVEN, fours_small},
-    {"wide", OPS_PROVEN, wide_small},     {"new_matrix", OPS_ALL, matrix_small},
-    {"new_wide", OPS_ALL, wide_small},
+    {"wide", OPS_PROVEN, wide_small},
 };
 
 /* ---- all ------------------------------------------------------------------------- */
@@ -676,7 +675,7 @@ static int ways_main(void)
 {
     struct rig r;
 
-    rig_open(&r, WORKSPACE, OPS_ALL);
+    rig_open(&r, WORKSPACE, OPS_PROVEN);
     ways_all(&r);
     rig_close(&r);
     return table_print() ? 1 : 0;
@@ -697,6 +696,8 @@ int main(int argc, char **argv)
     heads_all(&r);
     attention_all(&r);
     rest_all(&r);
+    quantise_all(&r);
+    wide_all(&r);
     chain_all(&r);
     fp8_speed(&r);
     rig_close(&r);
@@ -706,12 +707,6 @@ int main(int argc, char **argv)
     rig_close(&r);
     rig_open(&r, WORKSPACE, OPS_PORTABLE);
     matrix_all(&r);
-    rig_close(&r);
-    rig_open(&r, WORKSPACE, OPS_ALL);
-    attention_all(&r);
-    matrix_all(&r);
-    quantise_all(&r);
-    wide_all(&r);
     rig_close(&r);
     failed = table_print();
     return failed ? 1 : 0;
