@@ -203,8 +203,8 @@ static __device__ __forceinline__ void row_settle(const struct act_work &a, int 
         a.out_scale[row] = by.scale;
         ring->by[i % RING] = {by.near * (1.0f - off), by.near * (1.0f + off), by.near,
                               by.rest};
-        barrier_arrive(shared_at(&ring->ready[i % RING]));
     }
+    warp_arrive(shared_at(&ring->ready[i % RING]));
 }
 
 /* ---- row i: codes -------------------------------------------------------------- */
@@ -270,7 +270,7 @@ static __device__ __forceinline__ void ring_init(struct ring *ring)
     if (threadIdx.x == 0) {
         for (int i = 0; i < RING; i++) {
             barrier_init(shared_at(&ring->met[i]), blockDim.x / WARP * WARP_ARRIVALS);
-            barrier_init(shared_at(&ring->ready[i]), 1);
+            barrier_init(shared_at(&ring->ready[i]), WARP_ARRIVALS);
         }
     }
     __syncthreads();
