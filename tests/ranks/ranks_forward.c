@@ -247,6 +247,15 @@ static void run_interleaved(struct subject *subjects, size_t n, struct comm *wor
     mesh_comms_close(&comms);
 }
 
+/* Cases with the meshes that they run on. */
+struct suite {
+    const struct forward_case *cases;
+    size_t n;
+    const struct mesh *same, *rings;
+    size_t n_same, n_rings;
+    bool interleaved;
+};
+
 static void say(struct comm *world, const char *what, size_t cases)
 {
     if (comm_rank(world) == 0)
@@ -254,10 +263,11 @@ static void say(struct comm *world, const char *what, size_t cases)
     fflush(stdout);
 }
 
-static void run_cases(const struct forward_case *cases, size_t n, const char *backend,
+static void run_suite(const struct suite *suite, const char *backend,
                       struct comm *launch)
 {
     struct ops_options opt = {.threads = 1};
+    size_t n = suite->n;
     struct subject *subjects = calloc(n, sizeof(*subjects));
     struct comm *node, *world;
     struct ops *ops;
@@ -269,13 +279,14 @@ static void run_cases(const struct forward_case *cases, size_t n, const char *ba
     CHECK_OK(ops_open(backend, &opt, &ops, &e));
     CHECK_OK(comm_open_over(launch, ops, &world, &e));
     for (size_t k = 0; k < n; k++) {
-        forward_rig_open(&subjects[k].rig, &cases[k], ops);
+        forward_rig_open(&subjects[k].rig, &suite->cases[k], ops);
         truth_open(&subjects[k].truth, &subjects[k].rig, world);
     }
-    run_meshes(subjects, n, same_bytes, COUNT(same_bytes), world);
-    run_interleaved(subjects, n, world);
+    run_meshes(subjects, n, suite->same, suite->n_same, world);
+    if (suite->interleaved)
+        run_interleaved(subjects, n, world);
     say(world, "the same bytes on every mesh without a ring", n);
-    run_meshes(subjects, n, rings, COUNT(rings), world);
+    run_meshes(subjects, n, suite->rings, suite->n_rings, world);
     say(world, "every ring again the same", n);
     for (size_t k = 0; k < n; k++) {
         truth_close(&subjects[k].truth);
@@ -285,6 +296,20 @@ static void run_cases(const struct forward_case *cases, size_t n, const char *ba
     ops_close(ops);
     comm_close(node);
     free(subjects);
+}
+
+static void run_cases(const struct forward_case *cases, size_t n, const char *backend,
+                      struct comm *world)
+{
+    struct suite suite = {.cases = cases,
+                          .n = n,
+                          .same = same_bytes,
+                          .rings = rings,
+                          .n_same = COUNT(same_bytes),
+                          .n_rings = COUNT(rings),
+                          .interleaved = true};
+
+    run_suite(&suite, backend, world);
 }
 
 /* The first ones through the backend that poisons what an op has not written.
@@ -307,6 +332,26 @@ static const struct forward_case device_cases[] = {
     {40, 128, 1, 9, 16, 18, &dit_fp8, true}, {4, 16, 1, 5, 13, 17, &dit_fp32, true},
 };
 
+/* 8410 tokens: 66 granules, the last of 90 tokens. Three ranks have 22 each, two 33; a
+ * ring attends to parts that are thousands of keys long. */
+static const struct forward_case long_cases[] = {
+    {2, 16, 1, 10, 29, 29, &dit_fp8, true},
+};
+static const struct mesh long_meshes[] = {{1, 2, 1}, {1, 3, 1}};
+static const struct mesh long_rings[] = {{1, 1, 2}};
+
+static void run_long(const char *backend, struct comm *world)
+{
+    struct suite suite = {.cases = long_cases,
+                          .n = COUNT(long_cases),
+                          .same = long_meshes,
+                          .rings = long_rings,
+                          .n_same = COUNT(long_meshes),
+                          .n_rings = COUNT(long_rings)};
+
+    run_suite(&suite, backend, world);
+}
+
 int main(int argc, char **argv)
 {
     struct comm *world;
@@ -319,6 +364,7 @@ int main(int argc, char **argv)
     } else {
         run_cases(cases, CHECKED, "check:cpu", world);
         run_cases(cases + CHECKED, COUNT(cases) - CHECKED, "cpu", world);
+        run_long("cpu", world);
     }
     for (int u = 1; u <= 8; u *= 2) {
         for (int r = 1; r <= 8; r++)
