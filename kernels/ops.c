@@ -31,11 +31,10 @@ static bool prefixed(const char *name)
 /* What may follow a name; -1: no kernels are called that. */
 static int kernels_find(const char *suffix)
 {
-    static const char *const names[] = {[OPS_PROVEN] = ":proven",
-                                        [OPS_PORTABLE] = ":portable",
-                                        [OPS_SIMPLE] = ":simple"};
+    static const char *const names[] = {
+        [OPS_PORTABLE] = ":portable", [OPS_SIMPLE] = ":simple"};
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = OPS_PORTABLE; i <= OPS_SIMPLE; i++) {
         if (strcmp(suffix, names[i]) == 0)
             return i;
     }
@@ -55,7 +54,7 @@ static enum status plain_find(const char *name, const struct named **out, struct
     }
     return err_set(e, ST_USAGE,
                    "unknown backend '%s', known are ref, cpu and cuda, "
-                   "check: before and :proven, :portable or :simple behind one of them",
+                   "check: before and :portable or :simple behind one of them",
                    name);
 }
 

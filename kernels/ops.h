@@ -50,7 +50,7 @@ struct event; /* a point in a queue that another queue can wait for */
 
 /* Which kernels a GPU backend may choose from; all but the first are for tests. */
 enum ops_kernels {
-    OPS_PROVEN,   /* what the tests on a GPU have passed */
+    OPS_BEST,     /* all: for each shape the one made for it, where there is one */
     OPS_PORTABLE, /* of these, what every GPU runs */
     OPS_SIMPLE,   /* what holds for every shape, to compare others with */
 };
@@ -86,8 +86,7 @@ struct ops_facts {
 enum status ops_devices(const char *name, int *out, struct err *e);
 
 /* Open a backend by name: "ref", "cpu", "check:ref", "check:cpu", "cuda";
- * "cuda:portable" is "cuda" with these kernels, whatever `opt` says ("cuda:simple",
- * "cuda:proven").
+ * "cuda:portable" and "cuda:simple" are "cuda" with those kernels, whatever `opt` says.
  * One that is not compiled in gives ST_UNBUILT, an unknown name ST_USAGE.
  * ops_close(NULL) is fine. */
 enum status ops_open(const char *name, const struct ops_options *opt, struct ops **out,

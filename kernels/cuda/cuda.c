@@ -450,7 +450,7 @@ static enum status device_facts(struct cuda *c, const struct ops_options *opt,
     c->units = prop.multiProcessorCount;
     c->limits = (struct launch_limits){c->units, prop.sharedMemPerBlockOptin};
     c->arch = prop.major * 10 + prop.minor;
-    c->hopper = prop.major == 9 && opt->kernels == OPS_PROVEN;
+    c->hopper = prop.major == 9 && opt->kernels == OPS_BEST;
     c->fast_sums = opt->fast_sums;
     c->mma = prop.major >= 8 && opt->kernels != OPS_SIMPLE;
     device_name(&prop.uuid, c->name);

@@ -56,6 +56,7 @@ unknown rng              | 2 | "${G[@]}" --rng cuda              | rng 'cuda' ; 
 unknown precision        | 2 | "${G[@]}" --precision fp4         | precision 'fp4' ; auto fp32 bf16 fp8 int8 fp8_fast
 unknown model kind       | 2 | "${G[@]}" --model_kind x          | model_kind 'x' ; auto plain df
 unknown backend          | 2 | "${G[@]}" --backend tpu           | backend 'tpu' ; cpu
+unknown kernels          | 2 | "${G[@]}" --backend cuda:all      | backend 'cuda:all' ; :portable ; :simple
 threads negative         | 2 | "${G[@]}" --threads -1            | threads -1
 vae_chunk zero           | 2 | "${G[@]}" --vae_chunk 0           | vae_chunk 0 ; 1 to 64
 crf too large            | 2 | "${G[@]}" --crf 52                | crf 52 ; 0 to 51

@@ -46,7 +46,7 @@ void attention_edges_all(struct rig *r);
 /* test_rest_gpu.c */
 void rest_all(struct rig *r);
 
-/* test_wide_gpu.c */
+/* test_wide_gpu.c, of a rig opened as OPS_BEST */
 void wide_all(struct rig *r);
 
 /* Stored weights to codes. */
@@ -87,7 +87,7 @@ const char *rig_backend(void);
 void rig_open_alone(struct rig *r, size_t workspace, enum ops_kernels kernels);
 void rig_open(struct rig *r, size_t workspace, enum ops_kernels kernels);
 
-/* The kernels that are proven, with fast_sums. */
+/* As OPS_BEST, with fast_sums. */
 void rig_open_fast(struct rig *r, size_t workspace);
 void rig_close(struct rig *r);
 void rig_wait(struct rig *r);

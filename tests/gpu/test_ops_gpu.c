@@ -658,11 +658,11 @@ static void fours_small(struct rig *r)
 }
 
 static const struct small_part parts[] = {
-    {"linear", OPS_PROVEN, linear_small}, {"rows", OPS_SIMPLE, rows_small},
-    {"heads", OPS_SIMPLE, heads_small},   {"odds", OPS_SIMPLE, odds_small},
-    {"plain", OPS_SIMPLE, plain_small},   {"portable", OPS_PORTABLE, matrix_small},
-    {"hopper", OPS_PROVEN, matrix_small}, {"fours", OPS_PROVEN, fours_small},
-    {"wide", OPS_PROVEN, wide_small},
+    {"linear", OPS_BEST, linear_small}, {"rows", OPS_SIMPLE, rows_small},
+    {"heads", OPS_SIMPLE, heads_small}, {"odds", OPS_SIMPLE, odds_small},
+    {"plain", OPS_SIMPLE, plain_small}, {"portable", OPS_PORTABLE, matrix_small},
+    {"hopper", OPS_BEST, matrix_small}, {"fours", OPS_BEST, fours_small},
+    {"wide", OPS_BEST, wide_small},
 };
 
 /* ---- all ------------------------------------------------------------------------- */
@@ -675,7 +675,7 @@ static int ways_main(void)
 {
     struct rig r;
 
-    rig_open(&r, WORKSPACE, OPS_PROVEN);
+    rig_open(&r, WORKSPACE, OPS_BEST);
     ways_all(&r);
     rig_close(&r);
     return table_print() ? 1 : 0;
@@ -690,7 +690,7 @@ int main(int argc, char **argv)
         return small_main(parts, sizeof(parts) / sizeof(parts[0]), argv[2]);
     if (argc > 1 && strcmp(argv[1], "--ways") == 0)
         return ways_main();
-    rig_open(&r, WORKSPACE, OPS_PROVEN);
+    rig_open(&r, WORKSPACE, OPS_BEST);
     linear_all(&r);
     rows_all(&r);
     heads_all(&r);

@@ -411,9 +411,9 @@ static void rows_small(struct rig *r)
 }
 
 static const struct small_part parts[] = {
-    {"conv", OPS_PROVEN, conv_small},
+    {"conv", OPS_BEST, conv_small},
     {"portable", OPS_PORTABLE, conv_small},
-    {"rows", OPS_PROVEN, rows_small},
+    {"rows", OPS_BEST, rows_small},
 };
 
 /* ---- all ------------------------------------------------------------------------- */
@@ -426,7 +426,7 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "--small") == 0)
         return small_main(parts, sizeof(parts) / sizeof(parts[0]), argv[2]);
-    rig_open(&r, (size_t)256 << 20, OPS_PROVEN);
+    rig_open(&r, (size_t)256 << 20, OPS_BEST);
     conv_all(&r);
     for (int i = 0; i < 10; i++)
         norm_one(&r, cols[i / 2], i % 2 ? ACT_SILU : ACT_NONE);

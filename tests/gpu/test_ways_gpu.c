@@ -1,7 +1,7 @@
 /* test_ways_gpu.c - algorithms of products: listed, taken, proven, refused
  *
- * For a backend that chooses. What the library knows is printed, one line for
- * each way whose rows depend on their number: those are what settling is for. */
+ * For a backend that chooses. What the library knows is printed, one line for each way
+ * whose rows depend on their number: those are what settling is for. */
 #include <stdio.h>
 #include <string.h>
 

@@ -15,27 +15,27 @@
 
 enum { DIM = 128, GRID_F = 120, GRID_H = 5, GRID_W = 7, PARTS = 3 };
 
-/* The rig, whose GPU backend may take every kernel, and one that takes none of these.
- */
+/* The rig, whose GPU backend takes these kernels, and one that takes none of them. */
 struct both {
     struct rig *r;
     bool without_ref;
-    struct ops *proven;
+    struct ops *simple;
     struct queue *queue;
 };
 
 /* An op on the reference and on both backends of the GPU. */
-#define ON_ALL(b, op, host, dev, old)                                             \
-    do {                                                                          \
-        struct rig *r_ = (b)->r;                                                  \
-        struct err e_ = ERR_INIT;                                                 \
-                                                                                  \
-        if (!(b)->without_ref)                                                    \
-            must(ops_##op(r_->ref, r_->ref_q, host, &e_), &e_, #op " on ref");    \
-        must(ops_##op(r_->gpu, r_->gpu_q, dev, &e_), &e_, #op " on cuda");        \
-        rig_wait(r_); /* what both read was sent in that queue */                 \
-        must(ops_##op((b)->proven, (b)->queue, old, &e_), &e_, #op " as before"); \
-        must(ops_queue_wait((b)->proven, (b)->queue, &e_), &e_, "wait");          \
+#define ON_ALL(b, op, host, dev, old)                                          \
+    do {                                                                       \
+        struct rig *r_ = (b)->r;                                               \
+        struct err e_ = ERR_INIT;                                              \
+                                                                               \
+        if (!(b)->without_ref)                                                 \
+            must(ops_##op(r_->ref, r_->ref_q, host, &e_), &e_, #op " on ref"); \
+        must(ops_##op(r_->gpu, r_->gpu_q, dev, &e_), &e_, #op " on cuda");     \
+        rig_wait(r_); /* what both read was sent in that queue */              \
+        must(ops_##op((b)->simple, (b)->queue, old, &e_), &e_,                 \
+             #op " by simple kernels");                                        \
+        must(ops_queue_wait((b)->simple, (b)->queue, &e_), &e_, "wait");       \
     } while (0)
 
 /* One on the GPU alone. */
@@ -500,14 +500,14 @@ static void both_open(struct both *b, struct rig *r)
     struct err e = ERR_INIT;
 
     *b = (struct both){.r = r, .without_ref = !r->ref};
-    must(ops_open(rig_backend(), &o, &b->proven, &e), &e, rig_backend());
-    must(ops_queue_open(b->proven, NULL, 0, &b->queue, &e), &e, "queue");
+    must(ops_open(rig_backend(), &o, &b->simple, &e), &e, rig_backend());
+    must(ops_queue_open(b->simple, NULL, 0, &b->queue, &e), &e, "queue");
 }
 
 static void both_close(struct both *b)
 {
-    ops_queue_close(b->proven, b->queue);
-    ops_close(b->proven);
+    ops_queue_close(b->simple, b->queue);
+    ops_close(b->simple);
 }
 
 /* Of every kind of heads; the last one has so many rows that blocks go on to others. */
