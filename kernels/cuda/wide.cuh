@@ -326,6 +326,22 @@ static __device__ __forceinline__ void gelu_guess(struct eight &e)
         e.v[i] *= inverse_guess(below(e.v[i]));
 }
 
+/* ---- barriers between the warps of a block -------------------------------------- */
+
+/* `met`: every warp was there; `ready`: one warp was, that worked on what they left. */
+template <int N>
+static __device__ __forceinline__ void meetings_init(uint64_t (&met)[N],
+                                                     uint64_t (&ready)[N])
+{
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < N; i++) {
+            barrier_init(shared_at(&met[i]), blockDim.x / WARP * WARP_ARRIVALS);
+            barrier_init(shared_at(&ready[i]), WARP_ARRIVALS);
+        }
+    }
+    __syncthreads();
+}
+
 /* ---- launching ----------------------------------------------------------------- */
 
 /* Rows of `size` bytes an element whose every `unit`-th one can be read at 16 bytes. */

@@ -265,17 +265,6 @@ static __device__ __forceinline__ void row_codes(const struct mine &m,
 
 /* ---- the kernel ---------------------------------------------------------------- */
 
-static __device__ __forceinline__ void ring_init(struct ring *ring)
-{
-    if (threadIdx.x == 0) {
-        for (int i = 0; i < RING; i++) {
-            barrier_init(shared_at(&ring->met[i]), blockDim.x / WARP * WARP_ARRIVALS);
-            barrier_init(shared_at(&ring->ready[i]), WARP_ARRIVALS);
-        }
-    }
-    __syncthreads();
-}
-
 static __global__ void __launch_bounds__(MOST, 1)
     act_wide_kernel(const __grid_constant__ struct act_work a)
 {
@@ -288,7 +277,7 @@ static __global__ void __launch_bounds__(MOST, 1)
     int until = threadIdx.x / WARP + 1; /* this warp settles a scale */
     float row_scale = a.row_scale ? a.row_scale[row] : 1.0f;
 
-    ring_init(&ring);
+    meetings_init(ring.met, ring.ready);
     for (int i = 0; i < RAW; i++)
         row_fetch(a, m, i, row + i * step);
     row -= 2 * step;

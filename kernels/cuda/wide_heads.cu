@@ -437,17 +437,6 @@ static __device__ __forceinline__ void sums_put(const struct heads_work &a,
         atomicAdd(a.summed, (unsigned long long)a.n);
 }
 
-static __device__ __forceinline__ void ring_init(struct ring *ring)
-{
-    if (threadIdx.x == 0) {
-        for (int i = 0; i < KEPT; i++) {
-            barrier_init(shared_at(&ring->met[i]), blockDim.x / WARP * WARP_ARRIVALS);
-            barrier_init(shared_at(&ring->ready[i]), WARP_ARRIVALS);
-        }
-    }
-    __syncthreads();
-}
-
 /* ---- the kernel ---------------------------------------------------------------- */
 
 /* (cos, sin) and factors of group i, by one warp. When it comes here nobody reads those
@@ -479,7 +468,7 @@ static __global__ void __launch_bounds__(PITCH, PITCH == MOST ? 1 : 2)
     struct sums sums = {};
     int until = threadIdx.x / WARP + 1; /* this warp settles a group */
 
-    ring_init(&ring);
+    meetings_init(ring.met, ring.ready);
     group_fetch<PITCH>(a, g, m, 0);
     m.row_scale = scale_fetch(a, g, 0);
     for (int i = -1; i < g.n; i++) {
