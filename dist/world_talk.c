@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dist/world_inside.h"
+#include "kernels/base/hash.h"
 
 enum status world_said(struct world *w, enum status st)
 {
@@ -78,21 +79,10 @@ enum status world_gather(struct world *w, const void *mine, size_t bytes, void *
     return st;
 }
 
-/* FNV-1a: ranks compare what they were given, nobody is attacked by it. */
-static uint64_t hash_of(const void *data, size_t bytes)
-{
-    const unsigned char *p = data;
-    uint64_t h = 14695981039346656037u;
-
-    for (size_t i = 0; i < bytes; i++)
-        h = (h ^ p[i]) * 1099511628211u;
-    return h;
-}
-
 enum status world_same(struct world *w, const char *what, const void *data,
                        size_t bytes, struct err *e)
 {
-    uint64_t mine = hash_of(data, bytes), first = mine;
+    uint64_t mine = hash_fnv1a(data, bytes), first = mine;
     enum status st = ST_OK;
 
     TRY(world_bcast(w, &first, sizeof(first), e));

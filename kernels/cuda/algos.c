@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/base/hash.h"
+
 enum { FIELDS = 6 + ALGO_WORDS, FIELD_BYTES = 24, FILE_MOST = 1 << 20 };
 
 static const char fast_word[] = "fast";
@@ -207,19 +209,16 @@ enum status algo_table_read(struct algo_table *t, const char *path, struct err *
     return st;
 }
 
-/* A sum, so that order does not count, of FNV-1a of each row's text. */
+/* A sum, so that order does not count. */
 uint64_t algo_table_digest(const struct algo_table *t)
 {
     uint64_t sum = 0;
 
     for (int i = 0; i < t->count; i++) {
-        uint64_t h = 14695981039346656037u;
         char text[ALGO_TEXT_BYTES];
 
         algo_row_print(&t->row[i], text);
-        for (const char *p = text; *p; p++)
-            h = (h ^ (unsigned char)*p) * 1099511628211u;
-        sum += h;
+        sum += hash_fnv1a(text, strlen(text));
     }
     return sum;
 }

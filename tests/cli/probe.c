@@ -35,6 +35,7 @@
 #include "engine/checkpoint/store.h"
 #include "engine/h5/h5.h"
 #include "engine/media/media.h"
+#include "kernels/base/hash.h"
 #include "kernels/base/json.h"
 
 enum { LINE_BYTES = 1 << 20, VALUES_MAX = 1 << 24 };
@@ -170,16 +171,6 @@ static int json_print(int argc, char **argv)
 
 /* ---- HDF5 ------------------------------------------------------------------------ */
 
-static uint64_t hash_of(const void *data, size_t bytes)
-{
-    const unsigned char *p = data;
-    uint64_t h = 1469598103934665603u;
-
-    while (bytes--)
-        h = (h ^ *p++) * 1099511628211u;
-    return h;
-}
-
 static int h5_print(int argc, char **argv)
 {
     struct h5_array a = {.path = argv[1], .max_count = VALUES_MAX};
@@ -199,7 +190,7 @@ static int h5_print(int argc, char **argv)
     a.data = malloc((size_t)count * sizeof(float));
     if (!a.data || h5_read(argv[0], &a, 1, NULL, 0, &e) != ST_OK)
         return complain(&e);
-    printf(" %016" PRIx64 "\n", hash_of(a.data, (size_t)count * sizeof(float)));
+    printf(" %016" PRIx64 "\n", hash_fnv1a(a.data, (size_t)count * sizeof(float)));
     free(a.data);
     return 0;
 }
