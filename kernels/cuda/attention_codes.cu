@@ -43,7 +43,6 @@
 enum {
     DIM = 128,
     KEYS = 128,   /* of a tile */
-    GROUP = 128,  /* threads of a warpgroup */
     QUERIES = 64, /* of a warpgroup */
     WORKERS = 3,  /* warpgroups that multiply */
     THREADS = (WORKERS + 1) * GROUP,

@@ -44,7 +44,6 @@
 enum {
     DIM = 128,
     KEYS = 128,   /* of a tile */
-    GROUP = 128,  /* threads of a warpgroup */
     QUERIES = 64, /* of a warpgroup */
     WORKERS = 3,  /* warpgroups that multiply */
     ROWS = WORKERS * QUERIES,

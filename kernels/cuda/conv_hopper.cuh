@@ -9,7 +9,6 @@
 #include "kernels/cuda/hopper.cuh"
 
 enum {
-    GROUP = 128, /* threads of a warpgroup */
     WORKERS = 2, /* warpgroups that multiply */
     HALVES = PIXELS / WORKERS / 64,
     THREADS = (WORKERS + 1) * GROUP,

@@ -15,6 +15,8 @@
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/shared.cuh"
 
+enum { GROUP = 128 }; /* threads of a warpgroup */
+
 /* ---- addresses ----------------------------------------------------------------- */
 
 /* Where 16-byte piece `piece` of row `row` of a tile lies. */
