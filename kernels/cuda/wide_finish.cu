@@ -1,13 +1,9 @@
 /* wide_finish.cu - i32 sums of a product to bf16
  *
  * What finish_kernel in linear.cu does, value by value in the same order: the scale of
- * all of w, of the row, of the column, the bias. A thread has eight columns of SOME
- * rows, and what belongs to columns in registers; it fetches FLYING rows before it
- * works on the first.
+ * all of w, of the row, of the column, the bias.
  */
-#include "kernels/cuda/wide.cuh"
-
-enum { THREADS = 128, SOME = 16, FLYING = 4 };
+#include "kernels/cuda/wide_walk.cuh"
 
 struct finish_work {
     const int32_t *sums;
@@ -37,51 +33,29 @@ static __device__ __forceinline__ struct eight floats_of(const struct eight_sums
 static __global__ void __launch_bounds__(THREADS)
     sums_kernel(const __grid_constant__ struct finish_work a)
 {
-    int col = ((int)blockIdx.y * THREADS + (int)threadIdx.x) * EIGHT;
-    int64_t begin = (int64_t)blockIdx.x * SOME;
-    int64_t end = min(begin + SOME, (int64_t)a.rows);
+    int col = walk_column();
     float all = a.all_scale ? *a.all_scale : 1.0f;
-    struct eight scale, bias;
 
-    if (col >= a.cols)
-        return;
-    scale = columns_fetch(a.col_scale, col, col + HALF, 1.0f);
-    bias = columns_fetch(a.bias, col, col + HALF, -0.0f);
-    for (int64_t at = begin; at < end; at += FLYING) {
-        struct eight_sums raw[FLYING];
-        float by[FLYING];
-
-#pragma unroll
-        for (int r = 0; r < FLYING; r++) {
-            int64_t row = min(at + r, end - 1);
+    rows_walk(
+        a, col,
+        [&](int64_t row) {
             const int4 *from = (const int4 *)(a.sums + row * a.cols + col);
 
-            raw[r] = {from[0], from[1]};
-            by[r] = a.row_scale ? a.row_scale[row] : 1.0f;
-        }
-#pragma unroll
-        for (int r = 0; r < FLYING; r++) {
-            struct eight e = eight_finish(floats_of(raw[r], all), by[r], scale, bias);
-
-            if (at + r < end)
-                *(uint4 *)(a.y + (at + r) * a.stride + col) = eight_bf16(e);
-        }
-    }
-}
-
-static bool in_fours(const float *p)
-{
-    return (uintptr_t)p % 16 == 0;
+            return eight_sums{from[0], from[1]};
+        },
+        [=](const struct eight_sums &raw) { return floats_of(raw, all); },
+        [](struct eight &) {},
+        [&](int64_t row, const uint4 &v) {
+            *(uint4 *)(a.y + row * a.stride + col) = v;
+        });
 }
 
 extern "C" bool linear_wide_fits(const struct tensor *y, const struct tensor *x,
                                  const struct tensor *w, const struct tensor *bias)
 {
-    return x->dtype == DT_I8 && y->dtype == DT_BF16 && y->shape[1] % EIGHT == 0 &&
-           y->stride[0] % EIGHT == 0 && (uintptr_t)y->data % 16 == 0 &&
-           y->shape[0] < (int64_t)1 << 30 && y->shape[1] < (int64_t)1 << 20 &&
-           (w->scales.kind != SCALE_ROW || in_fours(w->scales.data)) &&
-           (!bias || in_fours((const float *)bias->data));
+    return x->dtype == DT_I8 && y->dtype == DT_BF16 && walk_fits(y) &&
+           y->stride[0] % EIGHT == 0 && vector_aligned(y) && vector_aligned(bias) &&
+           (w->scales.kind != SCALE_ROW || (uintptr_t)w->scales.data % 16 == 0);
 }
 
 extern "C" cudaError_t linear_wide_launch(const struct tensor *y, const void *sums,
@@ -99,9 +73,7 @@ extern "C" cudaError_t linear_wide_launch(const struct tensor *y, const void *su
                             x->scales.kind == SCALE_ROW ? x->scales.data : NULL,
                             w->scales.kind == SCALE_ROW ? w->scales.data : NULL,
                             bias ? (const float *)bias->data : NULL};
-    dim3 grid((unsigned)((a.rows + SOME - 1) / SOME),
-              (unsigned)((a.cols + THREADS * EIGHT - 1) / (THREADS * EIGHT)));
 
-    sums_kernel<<<grid, THREADS, 0, stream>>>(a);
+    sums_kernel<<<walk_grid(a.rows, a.cols), THREADS, 0, stream>>>(a);
     return cudaGetLastError();
 }

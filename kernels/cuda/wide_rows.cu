@@ -1,16 +1,14 @@
 /* wide_rows.cu - raw bf16 products to bf16: GELU, and the values of attention
  *
  * What act_kernel in norm.cu and plain_kernel in values.cu do, value by value: nothing
- * of a row is needed but its scale. A thread has eight columns of SOME rows, and their
- * scale and bias in registers; it fetches FLYING rows before it works on the first.
+ * of a row is needed but its scale.
  *
  * GELU is the guess of wide.cuh, which is nearer to the exact value than bf16 can tell
  * in all but one of 200 values, and then the next bf16 is written. Codes are made by
  * another kernel (wide_act.cu), because they are promised to the bit.
  */
 #include "kernels/cuda/wide_rows.cuh"
-
-enum { THREADS = 128, SOME = 16, FLYING = 4 };
+#include "kernels/cuda/wide_walk.cuh"
 
 struct rows_work {
     const __nv_bfloat16 *y;
@@ -26,37 +24,18 @@ template <bool GELU>
 static __global__ void __launch_bounds__(THREADS)
     rows_kernel(const __grid_constant__ struct rows_work a)
 {
-    int col = ((int)blockIdx.y * THREADS + (int)threadIdx.x) * EIGHT;
-    int64_t begin = (int64_t)blockIdx.x * SOME;
-    int64_t end = min(begin + SOME, (int64_t)a.rows);
+    int col = walk_column();
     __nv_bfloat16 *out = a.out + col / a.width * a.head_stride + col % a.width;
-    struct eight scale, bias;
 
-    if (col >= a.cols)
-        return;
-    scale = columns_fetch(a.col_scale, col, col + HALF, 1.0f);
-    bias = columns_fetch(a.bias, col, col + HALF, -0.0f);
-    for (int64_t at = begin; at < end; at += FLYING) {
-        uint4 raw[FLYING];
-        float by[FLYING];
-
-#pragma unroll
-        for (int r = 0; r < FLYING; r++) {
-            int64_t row = min(at + r, end - 1);
-
-            raw[r] = *(const uint4 *)(a.y + row * a.stride + col);
-            by[r] = a.row_scale ? a.row_scale[row] : 1.0f;
-        }
-#pragma unroll
-        for (int r = 0; r < FLYING; r++) {
-            struct eight e = eight_finish(eight_of(raw[r]), by[r], scale, bias);
-
+    rows_walk(
+        a, col,
+        [&](int64_t row) { return *(const uint4 *)(a.y + row * a.stride + col); },
+        [](const uint4 &raw) { return eight_of(raw); },
+        [](struct eight &e) {
             if (GELU)
                 gelu_guess(e);
-            if (at + r < end)
-                *(uint4 *)(out + (at + r) * a.out_stride) = eight_bf16(e);
-        }
-    }
+        },
+        [&](int64_t row, const uint4 &v) { *(uint4 *)(out + row * a.out_stride) = v; });
 }
 
 /* Of `cols` columns of y from `first` on. */
@@ -75,17 +54,9 @@ static struct rows_work work_of(const struct tensor *y, int64_t first, int64_t c
     return w;
 }
 
-static dim3 grid_of(const struct rows_work &w)
-{
-    return dim3((unsigned)((w.rows + SOME - 1) / SOME),
-                (unsigned)((w.cols + THREADS * EIGHT - 1) / (THREADS * EIGHT)));
-}
-
 static bool rows_fit(const struct tensor *y)
 {
-    return y->dtype == DT_BF16 && y->shape[1] % EIGHT == 0 &&
-           y->shape[0] < (int64_t)1 << 30 && y->shape[1] < (int64_t)1 << 20 &&
-           wide_aligned(y, EIGHT);
+    return y->dtype == DT_BF16 && walk_fits(y) && wide_aligned(y, EIGHT);
 }
 
 /* ---- act ----------------------------------------------------------------------- */
@@ -102,7 +73,7 @@ cudaError_t act_rows_launch(const struct op_act *a, cudaStream_t stream)
 
     w.out = (__nv_bfloat16 *)a->out->data;
     w.out_stride = a->out->stride[0];
-    rows_kernel<true><<<grid_of(w), THREADS, 0, stream>>>(w);
+    rows_kernel<true><<<walk_grid(w.rows, w.cols), THREADS, 0, stream>>>(w);
     return cudaGetLastError();
 }
 
@@ -133,7 +104,7 @@ cudaError_t values_rows_launch(const struct op_values *a, cudaStream_t stream)
         w.out_stride = p->t.stride[1];
         w.width = a->head_dim;
         if (w.rows && w.cols)
-            rows_kernel<false><<<grid_of(w), THREADS, 0, stream>>>(w);
+            rows_kernel<false><<<walk_grid(w.rows, w.cols), THREADS, 0, stream>>>(w);
     }
     return cudaGetLastError();
 }
