@@ -41,6 +41,12 @@ void scratch_remove(struct scratch *s)
     nftw(s->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+int scratch_drop(void **state)
+{
+    scratch_remove(*state);
+    return 0;
+}
+
 const char *scratch_path(const struct scratch *s, const char *rel)
 {
     static char paths[8][512];

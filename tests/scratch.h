@@ -16,6 +16,9 @@ struct scratch {
 void scratch_create(struct scratch *s);
 void scratch_remove(struct scratch *s); /* with everything in it */
 
+/* The same as the end of a group of cmocka's tests: of the one that is its state. */
+int scratch_drop(void **state);
+
 /* The whole path of `rel`, in one of eight static buffers that take turns. */
 const char *scratch_path(const struct scratch *s, const char *rel);
 

@@ -145,16 +145,9 @@ static void exchanges_are_estimated(void **state)
 
 static int scratch_make(void **state)
 {
-    (void)state;
+    *state = &rig.dir;
     scratch_create(&rig.dir);
     golden_folder(&rig, "forcing", "dit/sky_fps/original");
-    return 0;
-}
-
-static int scratch_drop(void **state)
-{
-    (void)state;
-    scratch_remove(&rig.dir);
     return 0;
 }
 

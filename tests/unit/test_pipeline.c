@@ -294,16 +294,9 @@ static void noised_prefix_does_not_allocate(void **state)
 
 static int scratch_make(void **state)
 {
-    (void)state;
+    *state = &rig.dir;
     scratch_create(&rig.dir);
     models_make();
-    return 0;
-}
-
-static int scratch_drop(void **state)
-{
-    (void)state;
-    scratch_remove(&rig.dir);
     return 0;
 }
 

@@ -408,16 +408,9 @@ static void a_stop_ends_encoding_ahead(void **state)
 
 static int scratch_make(void **state)
 {
-    (void)state;
+    *state = &rig.dir;
     scratch_create(&rig.dir);
     golden_folder(&rig, "original", "dit/wan_a/original");
-    return 0;
-}
-
-static int scratch_drop(void **state)
-{
-    (void)state;
-    scratch_remove(&rig.dir);
     return 0;
 }
 
