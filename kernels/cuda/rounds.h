@@ -7,8 +7,8 @@
  * quarter of a round to start and to end; so which number of rows fits best depends on
  * the columns:
  *
- *     132 multiprocessors: 33 tiles of 128 rows by 5120 columns are the 660 in 5
- * rounds, 34 by 13824 are 1836 of the 1848 in 14
+ *     132 multiprocessors, 5120 columns:  33 tiles of 128 rows are the 660 in 5 rounds
+ *                          13824 columns: 34 are 1836 of the 1848 in 14
  *
  * Measured on an H200 with k = 5120, 4,224 rows are as fast as 51,000 of 5120 columns
  * and faster than 16,896 of 13824, of which 2,112 take 8 % longer (docs/speed.md). So
