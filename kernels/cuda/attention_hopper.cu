@@ -19,7 +19,7 @@
  * Per row nothing depends on other rows; tiles are counted from the first key of every
  * part.
  */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/attention_rows.cuh"
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
 
@@ -44,17 +44,6 @@ enum {
 
 /* Probabilities are scaled by 448: base 2. */
 #define LIFT 8.807354922057604f
-
-struct hopper_view {
-    struct tensor q, o;
-    float *lse;
-    int64_t lse_stride;
-    struct attn_keys keys[LAUNCH_PARTS_MAX];
-    int n_keys;
-    const float *key_bias;
-    float scale; /* times log2(e) */
-    bool add;
-};
 
 /* The block's shared memory, as addresses. */
 struct room {
@@ -89,14 +78,6 @@ struct room {
         return k_scale(s) + BIAS;
     }
 };
-
-static __device__ __forceinline__ float shared_float(uint32_t at)
-{
-    float v;
-
-    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(at));
-    return v;
-}
 
 static __device__ __forceinline__ float2 shared_float2(uint32_t at)
 {
@@ -168,7 +149,7 @@ static __device__ __forceinline__ void values_fetch(const struct room &r, int s,
     }
 }
 
-static __device__ void tile_fetch(const struct hopper_view &a, const struct room &r,
+static __device__ void tile_fetch(const struct rows_view &a, const struct room &r,
                                   int s, const struct attn_keys &part, int64_t h,
                                   int64_t at, int64_t key)
 {
@@ -212,7 +193,7 @@ static __device__ __forceinline__ int stage_take(const struct room &r,
     return s;
 }
 
-static __device__ void fetch_all(const struct hopper_view &a, const struct room &r,
+static __device__ void fetch_all(const struct rows_view &a, const struct room &r,
                                  int64_t h)
 {
     struct fetched f = {0, 0};
@@ -235,21 +216,6 @@ static __device__ void fetch_all(const struct hopper_view &a, const struct room 
 }
 
 /* ---- one tile ------------------------------------------------------------------ */
-
-/* What a thread knows of its two rows. */
-struct rows_state {
-    float m[2], l[2]; /* running maximum (base 2), this thread's share of the sum */
-    float scale[2];   /* of the logits, times log2(e) */
-    float o[64];
-};
-
-static __device__ __forceinline__ float exp2_fast(float v)
-{
-    float r;
-
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
-    return r;
-}
 
 static __device__ __forceinline__ uint32_t codes_pack(float a, float b, float c,
                                                       float d)
@@ -427,105 +393,13 @@ static __device__ void queries_load(const struct tensor &q, int64_t h, int64_t f
     group_wait(1 + group);
 }
 
-static __device__ void row_store(const struct hopper_view &a, int64_t h, int64_t row,
-                                 int half, float factor, const float (&o)[64])
-{
-    int64_t at = row * a.o.stride[0] + h * a.o.stride[1];
-    bool mine = row < a.q.shape[1];
-    float top = 0.0f, scale = 1.0f;
-    int t = threadIdx.x % 4;
-
-    if (is_code(a.o.dtype)) {
-#pragma unroll
-        for (int i = 0; i < 32; i++)
-            top = fmaxf(top, fabsf(o[i / 2 * 4 + half * 2 + i % 2] * factor));
-        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
-        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
-        scale = quant_scale(a.o.dtype, top);
-        if (mine && t == 0)
-            a.o.scales.data[row * a.o.scales.stride[0] + h] = scale;
-    }
-    if (!mine)
-        return;
-#pragma unroll
-    for (int i = 0; i < 32; i++) {
-        float v = o[i / 2 * 4 + half * 2 + i % 2] * factor;
-        int64_t to = at + i / 2 * 8 + 2 * t + i % 2;
-
-        if (is_code(a.o.dtype))
-            quant_store(a.o, to, v, scale);
-        else
-            elem_store(a.o, to, a.add ? elem_load(a.o, to) + v : v);
-    }
-}
-
-static __device__ void queries_store(const struct hopper_view &a, int64_t h,
-                                     int64_t first, const struct rows_state &st)
-{
-    const float ln_2 = 0.6931471805599453f;
-    int warp = threadIdx.x % GROUP / WARP, lane = threadIdx.x % WARP;
-
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int64_t row = first + warp * 16 + lane / 4 + 8 * half;
-        float l = st.l[half];
-
-        l += __shfl_xor_sync(0xffffffffu, l, 1);
-        l += __shfl_xor_sync(0xffffffffu, l, 2);
-        row_store(a, h, row, half, l > 0.0f ? 1.0f / l : 0.0f, st.o);
-        if (a.lse && row < a.q.shape[1] && lane % 4 == 0)
-            a.lse[h * a.lse_stride + row] = l > 0.0f
-                                                ? (st.m[half] + log2f(l) - LIFT) * ln_2
-                                                : -INFINITY;
-    }
-}
-
-static __device__ __forceinline__ void rows_start(const struct hopper_view &a,
-                                                  int64_t h, int64_t first,
-                                                  struct rows_state &st)
-{
-    int warp = threadIdx.x % GROUP / WARP, lane = threadIdx.x % WARP;
-
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int64_t row = first + warp * 16 + lane / 4 + 8 * half;
-
-        st.m[half] = -INFINITY;
-        st.l[half] = 0.0f;
-        st.scale[half] = a.scale;
-        if (row < a.q.shape[1])
-            st.scale[half] *= a.q.scales.data[h * a.q.scales.stride[0] + row];
-    }
-#pragma unroll
-    for (int i = 0; i < 64; i++)
-        st.o[i] = 0.0f;
-}
-
-/* Where a walk over all keys is. */
-struct place {
-    int part;
-    int64_t at;
-};
-
-/* On to the next tile; false at the end. */
-static __device__ __forceinline__ bool place_next(const struct hopper_view &a,
-                                                  struct place &p, int64_t step)
-{
-    p.at += step;
-    while (p.part < a.n_keys && p.at >= a.keys[p.part].n) {
-        p.part++;
-        p.at = 0;
-    }
-    return p.part < a.n_keys;
-}
-
-static __device__ void attend_all(const struct hopper_view &a, const struct room &r,
+static __device__ void attend_all(const struct rows_view &a, const struct room &r,
                                   int64_t h, int group)
 {
     int64_t first = ((int64_t)blockIdx.x * WORKERS + group) * QUERIES, tile = 0;
     uint32_t query = r.query + group * (QUERIES * DIM);
     const int turn = 1 + WORKERS; /* barriers: groups, then turns */
-    struct place at = {0, 0};
+    struct place at = {0, 0, 0};
     struct rows_state st;
     uint32_t p[4][4];
     float sum[64];
@@ -533,7 +407,8 @@ static __device__ void attend_all(const struct hopper_view &a, const struct room
     bool more = place_next(a, at, 0);
 
     queries_load(a.q, h, first, query, group);
-    rows_start(a, h, first, st);
+    first += threadIdx.x % GROUP / WARP * 16 + threadIdx.x % WARP / 4;
+    rows_start(a, h, first, true, st);
     if (more) {
         barrier_wait(r.full, 0);
         products_begin();
@@ -565,11 +440,11 @@ static __device__ void attend_all(const struct hopper_view &a, const struct room
         warp_arrive(r.empty + 8 * s);
         products_wait<0>();
     }
-    queries_store(a, h, first, st);
+    queries_store(a, h, first, LIFT, st);
 }
 
 static __global__ void __launch_bounds__(THREADS, 1)
-    hopper_kernel(const __grid_constant__ struct hopper_view a)
+    hopper_kernel(const __grid_constant__ struct rows_view a)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     extern __shared__ char memory[];
@@ -623,7 +498,7 @@ extern "C" bool attention_hopper_fits(const struct op_attention *a)
     return true;
 }
 
-static cudaError_t queries_launch(const struct hopper_view *v, cudaStream_t stream)
+static cudaError_t queries_launch(const struct rows_view *v, cudaStream_t stream)
 {
     const int64_t per = WORKERS * QUERIES;
     dim3 grid((unsigned)((v->q.shape[1] + per - 1) / per), (unsigned)v->q.shape[0]);
@@ -639,21 +514,11 @@ extern "C" cudaError_t attention_hopper_launch(const struct op_attention *a,
                                                cudaStream_t stream)
 {
     cudaError_t st = cudaSuccess;
-    struct hopper_view v = {};
+    struct rows_view v;
 
-    v.n_keys = a->n_keys;
-    for (int i = 0; i < a->n_keys; i++)
-        v.keys[i] = a->keys[i];
-    v.key_bias = a->key_bias ? (const float *)a->key_bias->data : NULL;
-    v.scale = a->scale * 1.4426950408889634f;
-    v.add = a->add;
+    rows_view_fill(&v, a);
     for (int i = 0; i < a->n_queries && st == cudaSuccess; i++) {
-        const struct attn_queries *qs = &a->queries[i];
-
-        v.q = qs->q;
-        v.o = qs->o;
-        v.lse = qs->lse ? (float *)qs->lse->data : NULL;
-        v.lse_stride = qs->lse ? qs->lse->stride[0] : 0;
+        rows_view_queries(&v, &a->queries[i]);
         st = queries_launch(&v, stream);
     }
     return st;
